@@ -19,7 +19,7 @@
 #define SEPARATE false
 #endif
 
-#define ALIGN _Alignof(max_align_t)
+#define ALIGN     _Alignof(max_align_t)
 #define BLOCK_MAX 65536
 
 struct ps_arena_block {

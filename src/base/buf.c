@@ -26,8 +26,8 @@ void ps_buf_reset(struct ps_buf *buf)
 }
 
 /*
- * Makes room for `spare` bytes behind len. The caller has checked that the bytes it will keep stay within
- * max; the memory may be one byte larger, for the NUL that vsnprintf writes.
+ * Makes room for `spare` bytes behind len. The caller has checked that the bytes it will keep stay
+ * within max; the memory may be one byte larger, for the NUL that vsnprintf writes.
  */
 static bool grow(struct ps_buf *buf, size_t spare)
 {
@@ -139,8 +139,8 @@ void ps_buf_int(struct ps_buf *buf, int64_t value)
 }
 
 /* Formats into the spare bytes; returns the length of the whole text, or -1. */
-__attribute__((format(printf, 2, 0))) static int format_spare(struct ps_buf *buf, const char *format,
-                                                             va_list args)
+__attribute__((format(printf, 2, 0))) static int format_spare(struct ps_buf *buf,
+                                                              const char *format, va_list args)
 {
     size_t spare = buf->ptr != NULL ? buf->cap - buf->len : 0;
 
@@ -192,7 +192,8 @@ void ps_buf_drop(struct ps_buf *buf, size_t len)
 #define ONES 0x0101010101010101ULL
 #define HIGH 0x8080808080808080ULL
 
-/* Whether eight bytes are all printable ASCII other than '"' and '\': nothing to look at one by one. */
+/* Whether eight bytes are all printable ASCII other than '"' and '\': nothing to look at one by
+ * one. */
 static bool eight_plain(const char *ptr)
 {
     uint64_t word;
@@ -205,7 +206,8 @@ static bool eight_plain(const char *ptr)
     slash = word ^ (ONES * '\\');
     del = word ^ (ONES * 0x7f);
     /* A borrow can only raise a false alarm in a byte above a true one, never hide one. */
-    return ((word | (word - ONES * 0x20) | (quote - ONES) | (slash - ONES) | (del - ONES)) & HIGH) == 0;
+    return ((word | (word - ONES * 0x20) | (quote - ONES) | (slash - ONES) | (del - ONES)) &
+            HIGH) == 0;
 }
 
 static bool is_tail(unsigned char byte)
@@ -239,8 +241,9 @@ static size_t utf8_length(const unsigned char *s, size_t left)
 static void escape_unit(struct ps_buf *buf, unsigned unit)
 {
     static const char hex[] = "0123456789abcdef";
-    char text[6] = {'\\', 'u', hex[(unit >> 12) & 15], hex[(unit >> 8) & 15], hex[(unit >> 4) & 15],
-                    hex[unit & 15]};
+    char text[6] = {
+        '\\',          'u', hex[(unit >> 12) & 15], hex[(unit >> 8) & 15], hex[(unit >> 4) & 15],
+        hex[unit & 15]};
 
     ps_buf_append(buf, text, sizeof(text));
 }
@@ -260,8 +263,9 @@ static void escape_ascii(struct ps_buf *buf, unsigned char byte)
 }
 
 /*
- * Whether the character at `s` must not be copied as it is; *ret_len is its length. C1 control characters
- * and the two line separators are escaped as well: both do things to terminals and log readers.
+ * Whether the character at `s` must not be copied as it is; *ret_len is its length. C1 control
+ * characters and the two line separators are escaped as well: both do things to terminals and log
+ * readers.
  */
 static bool must_escape(const unsigned char *s, size_t left, bool quotes, size_t *ret_len)
 {

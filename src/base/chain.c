@@ -22,8 +22,8 @@ void ps_block_pool_deinit(struct ps_block_pool *pool)
 }
 
 /*
- * Two threads that reserve at once may both be refused when only one would have fitted; never may both
- * be served above the limit.
+ * Two threads that reserve at once may both be refused when only one would have fitted; never may
+ * both be served above the limit.
  */
 static bool reserve(struct ps_budget *budget, size_t bytes)
 {
@@ -164,7 +164,8 @@ int ps_chain_append(struct ps_chain *chain, const void *ptr, size_t len)
     }
     if (len > part) {
         size_t rest = len - part;
-        struct ps_block *fresh = extend(chain, rest / PS_BLOCK_BYTES + (rest % PS_BLOCK_BYTES != 0));
+        struct ps_block *fresh =
+            extend(chain, rest / PS_BLOCK_BYTES + (rest % PS_BLOCK_BYTES != 0));
 
         if (fresh == NULL) {
             return -1;
@@ -267,8 +268,8 @@ struct ps_slice ps_chain_run(const struct ps_chain *chain, size_t offset, size_t
     return block != NULL ? run_in(block, offset, len) : PS_SLICE_NONE;
 }
 
-size_t ps_chain_parts(const struct ps_chain *chain, size_t offset, size_t len, struct ps_slice *ret_parts,
-                      size_t max)
+size_t ps_chain_parts(const struct ps_chain *chain, size_t offset, size_t len,
+                      struct ps_slice *ret_parts, size_t max)
 {
     const struct ps_block *block = find(chain, &offset);
     size_t count = 0;

@@ -92,7 +92,8 @@ static void cut_at_character(char *text, size_t len)
     }
 }
 
-int ps_fault_set(struct ps_fault *fault, enum ps_fault_kind kind, const char *param, const char *format, ...)
+int ps_fault_set(struct ps_fault *fault, enum ps_fault_kind kind, const char *param,
+                 const char *format, ...)
 {
     va_list args;
     char text[PS_FAULT_TEXT]; /* `param` and the arguments may lie in *fault */

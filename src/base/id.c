@@ -9,10 +9,10 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define RESERVE 512
-#define TIME_CHARS 10   /* 48 bits in 50 */
+#define RESERVE      512
+#define TIME_CHARS   10 /* 48 bits in 50 */
 #define RANDOM_BYTES 10 /* 80 bits in 16 characters */
-#define PREFIX_MAX 12
+#define PREFIX_MAX   12
 
 _Static_assert(PREFIX_MAX + TIME_CHARS + RANDOM_BYTES * 8 / 5 < PS_ID_MAX, "an id fits");
 
@@ -31,7 +31,8 @@ static void draw(unsigned char *bytes, size_t len)
             bytes += got;
             len -= (size_t)got;
         } else if (got < 0 && errno != EINTR) {
-            abort(); /* no kernel randomness: ids and tokens that can be guessed are worse than none */
+            abort(); /* no kernel randomness: ids and tokens that can be guessed are worse than none
+                      */
         }
     }
 }

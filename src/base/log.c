@@ -2,6 +2,7 @@
 #include "penstock/base/log.h"
 
 #include "log_priv.h"
+
 #include "penstock/base/clock.h"
 
 #include <stdarg.h>
@@ -10,8 +11,8 @@
 #include <time.h>
 
 #define LINE_MAX_BYTES 16384
-#define CLOSING 128 /* kept free for closing brackets, the cut mark and the LF */
-#define USUAL_BYTES 1024
+#define CLOSING        128 /* kept free for closing brackets, the cut mark and the LF */
+#define USUAL_BYTES    1024
 
 static atomic_int current_level = PS_LOG_INFO;
 static atomic_int current_format = PS_LOG_TEXT;
@@ -176,7 +177,8 @@ static void shorten(struct ps_log_line *line, const char *key, struct ps_slice v
         return;
     }
     append_key(line, key);
-    append_value(line, ps_slice(value.ptr, sure - overhead < value.len ? sure - overhead : value.len));
+    append_value(line,
+                 ps_slice(value.ptr, sure - overhead < value.len ? sure - overhead : value.len));
     (void)keep_or_cut(line, len, line->first);
 }
 
@@ -234,7 +236,8 @@ void ps_log_ms(struct ps_log_line *line, const char *key, int64_t us)
     bool first = line->first;
     uint64_t magnitude = us < 0 ? 0 - (uint64_t)us : (uint64_t)us;
     unsigned part = (unsigned)(magnitude % 1000);
-    char digits[4] = {'.', (char)('0' + part / 100), (char)('0' + part / 10 % 10), (char)('0' + part % 10)};
+    char digits[4] = {'.', (char)('0' + part / 100), (char)('0' + part / 10 % 10),
+                      (char)('0' + part % 10)};
 
     if (line->off || line->cut) {
         return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "penstock/base/log.h"
-
 #include "log_priv.h"
+
+#include "penstock/base/log.h"
 #include "penstock/base/mem.h"
 
 #include <errno.h>
@@ -17,39 +17,40 @@
 #include <unistd.h>
 
 /*
- * Callers copy whole lines into a ring of bytes; the writer thread writes them out from there, as many as
- * lie together, and then moves the ring's start. The lock is held for the copy and for moving the start,
- * never while something is written.
+ * Callers copy whole lines into a ring of bytes; the writer thread writes them out from there, as
+ * many as lie together, and then moves the ring's start. The lock is held for the copy and for
+ * moving the start, never while something is written.
  *
- * Sink full or stuck: the ring fills, then lines are dropped and counted. Sink broken (EPIPE, ENOSPC, …):
- * what was to be written is dropped and counted. Stuck at ps_log_stop: after a second the thread is left
- * to itself; it frees its writer if it ever comes back. The descriptor stays blocking because stderr is
- * shared with other processes; instead whatever is not a file is polled first and gets at most PIPE_BUF
- * bytes, which a pipe that polls writable takes without blocking, and without mixing lines.
+ * Sink full or stuck: the ring fills, then lines are dropped and counted. Sink broken (EPIPE,
+ * ENOSPC, …): what was to be written is dropped and counted. Stuck at ps_log_stop: after a second
+ * the thread is left to itself; it frees its writer if it ever comes back. The descriptor stays
+ * blocking because stderr is shared with other processes; instead whatever is not a file is polled
+ * first and gets at most PIPE_BUF bytes, which a pipe that polls writable takes without blocking,
+ * and without mixing lines.
  *
- * Waking: a writer that has run dry waits LINGER_MS before it sleeps, so that under load it is woken a few
- * dozen times a second and not once a line.
+ * Waking: a writer that has run dry waits LINGER_MS before it sleeps, so that under load it is
+ * woken a few dozen times a second and not once a line.
  */
 #define RING_BYTES ((size_t)4 << 20)
-#define LINGER_MS 20
-#define STOP_MS 1000
-#define DIRECT_MS 100
+#define LINGER_MS  20
+#define STOP_MS    1000
+#define DIRECT_MS  100
 
 struct writer {
     pthread_t thread;
-    char *ring;         /* owned */
-    char *file;         /* owned; NULL: stderr */
-    size_t start;       /* of the oldest byte */
-    size_t len;         /* bytes in the ring */
-    int fd;             /* owned by the thread, unless it is stderr */
-    bool small;         /* fd is no file: poll, write little */
-    bool asleep;        /* waits without a deadline: wants a signal */
+    char *ring;   /* owned */
+    char *file;   /* owned; NULL: stderr */
+    size_t start; /* of the oldest byte */
+    size_t len;   /* bytes in the ring */
+    int fd;       /* owned by the thread, unless it is stderr */
+    bool small;   /* fd is no file: poll, write little */
+    bool asleep;  /* waits without a deadline: wants a signal */
     bool reopen;
     bool stopping;
-    bool finished;      /* the thread is about to return */
-    bool abandoned;     /* ps_log_stop has given up: the thread frees the writer */
+    bool finished;       /* the thread is about to return */
+    bool abandoned;      /* ps_log_stop has given up: the thread frees the writer */
     struct timespec end; /* valid when stopping */
-    uint64_t reported;  /* of `dropped`, said in the log */
+    uint64_t reported;   /* of `dropped`, said in the log */
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -155,7 +156,8 @@ void ps_log_submit(const char *ptr, size_t len)
         if (len > RING_BYTES - writer->len) {
             ps_log_count_dropped(1);
         } else {
-            signal = writer->asleep || (writer->len < RING_BYTES / 2 && writer->len + len >= RING_BYTES / 2);
+            signal = writer->asleep ||
+                     (writer->len < RING_BYTES / 2 && writer->len + len >= RING_BYTES / 2);
             put_in_ring(writer, ptr, len);
             writer->asleep = false;
         }
@@ -192,7 +194,8 @@ static void reopen(struct writer *writer)
     int fd = open_file(writer->file);
 
     if (fd < 0) {
-        ps_log(PS_LOG_ERROR, "cannot reopen the log file %s: %s", writer->file, strerrordesc_np(-fd));
+        ps_log(PS_LOG_ERROR, "cannot reopen the log file %s: %s", writer->file,
+               strerrordesc_np(-fd));
         return;
     }
     (void)close(writer->fd);
@@ -251,7 +254,8 @@ static bool wait_for_sink(struct writer *writer)
     }
 }
 
-/* Returns how many bytes are done with: written, or dropped because the sink is broken. 0: give up. */
+/* Returns how many bytes are done with: written, or dropped because the sink is broken. 0: give up.
+ */
 static size_t write_some(struct writer *writer, const char *ptr, size_t len)
 {
     size_t part = portion(writer, ptr, len);
