@@ -24,7 +24,7 @@
 
 struct ps_arena_block {
     struct ps_arena_block *next;
-    size_t size; /* heap bytes, header included */
+    size_t size; /* heap bytes, header included; 0: holds one allocation alone */
     _Alignas(max_align_t) char data[];
 };
 
@@ -111,6 +111,7 @@ static void *alloc_alone(struct ps_arena *arena, size_t size)
     if (block == NULL) {
         return NULL;
     }
+    block->size = 0;
     if (arena->blocks == NULL) {
         block->next = NULL;
         arena->blocks = block;
@@ -127,7 +128,8 @@ static size_t next_size(const struct ps_arena *arena)
 {
     size_t size = PS_ARENA_FIRST;
 
-    if (arena->used > 0) {
+    /* A newest block that stands alone: there is no shared one yet. */
+    if (arena->blocks != NULL && arena->blocks->size != 0) {
         size = arena->used < BLOCK_MAX ? arena->used * 2 & ~(ALIGN - 1) : BLOCK_MAX;
         size = size < BLOCK_MAX ? size : BLOCK_MAX;
         size = size > 2 * PS_ARENA_FIRST ? size : 2 * PS_ARENA_FIRST;
