@@ -333,12 +333,12 @@ void ps_log_array_end(struct ps_log_line *line)
     }
 }
 
-void ps_log_end(struct ps_log_line *line)
+bool ps_log_finish(struct ps_log_line *line)
 {
     struct ps_buf *buf = &line->buf;
 
     if (line->off) {
-        return;
+        return false;
     }
     line->off = true;
     buf->max = LINE_MAX_BYTES;
@@ -348,10 +348,16 @@ void ps_log_end(struct ps_log_line *line)
     ps_buf_cstr(buf, line->format == PS_LOG_JSON ? "}\n" : "\n");
     if (buf->failed) {
         ps_log_count_dropped(1);
-    } else {
-        ps_log_submit(buf->ptr, buf->len);
     }
-    ps_buf_deinit(buf);
+    return !buf->failed;
+}
+
+void ps_log_end(struct ps_log_line *line)
+{
+    if (ps_log_finish(line)) {
+        ps_log_submit(line->buf.ptr, line->buf.len);
+    }
+    ps_buf_deinit(&line->buf);
 }
 
 void ps_log(enum ps_log_level level, const char *format, ...)

@@ -44,6 +44,7 @@ struct writer {
     size_t len;   /* bytes in the ring */
     int fd;       /* owned by the thread, unless it is stderr */
     bool small;   /* fd is no file: poll, write little */
+    bool broken;  /* thread only: the last write failed */
     bool asleep;  /* waits without a deadline: wants a signal */
     bool reopen;
     bool stopping;
@@ -268,31 +269,47 @@ static size_t write_some(struct writer *writer, const char *ptr, size_t len)
         }
         put = write(writer->fd, ptr, part);
         if (put > 0) {
+            writer->broken = false;
             return (size_t)put;
         }
         if (put < 0 && errno == EAGAIN) {
             writer->small = true; /* somebody made the shared descriptor non-blocking */
         } else if (put == 0 || errno != EINTR) {
+            writer->broken = true;
             ps_log_count_dropped(count_lines(ptr, part));
             return part;
         }
     }
 }
 
-/* A line about lost lines, once the sink takes lines again. */
-static void report_dropped(struct writer *writer)
+/* Into this writer's ring, which is no longer the one that callers use when it is stopping. */
+static void submit_own(struct writer *writer, struct ps_log_line *line)
+{
+    if (ps_log_finish(line)) {
+        (void)pthread_mutex_lock(&lock);
+        if (line->buf.len <= RING_BYTES - writer->len) {
+            put_in_ring(writer, line->buf.ptr, line->buf.len);
+        }
+        (void)pthread_mutex_unlock(&lock);
+    }
+    ps_buf_deinit(&line->buf);
+}
+
+/* A line about lost lines, once the sink takes lines again. Returns whether there were any. */
+static bool report_dropped(struct writer *writer)
 {
     uint64_t now = ps_log_dropped();
     uint64_t lost = now - writer->reported;
+    struct ps_log_line line;
 
-    if (lost > 0) {
-        struct ps_log_line line;
-
-        writer->reported = now;
-        ps_log_begin(&line, PS_LOG_WARN, "log lines dropped");
-        ps_log_int(&line, "count", (int64_t)lost);
-        ps_log_end(&line);
+    if (lost == 0 || writer->broken) {
+        return false;
     }
+    writer->reported = now;
+    ps_log_begin(&line, PS_LOG_WARN, "log lines dropped");
+    ps_log_int(&line, "count", (int64_t)lost);
+    submit_own(writer, &line);
+    return true;
 }
 
 /* Called and left with the lock held. Returns false when the sink is given up. */
@@ -343,6 +360,15 @@ static void count_rest(const struct writer *writer)
     ps_log_count_dropped(count_lines(writer->ring, writer->len - len));
 }
 
+/* What is done between two rests, the lock not held. Returns whether there may be more to write. */
+static bool work_unlocked(struct writer *writer, bool reopening)
+{
+    if (reopening && writer->file != NULL) {
+        reopen(writer);
+    }
+    return report_dropped(writer);
+}
+
 static void *run_writer(void *arg)
 {
     struct writer *writer = arg;
@@ -350,19 +376,20 @@ static void *run_writer(void *arg)
 
     (void)pthread_setname_np(pthread_self(), "ps-log");
     (void)pthread_mutex_lock(&lock);
-    for (;;) {
-        bool reopening = writer->reopen && writer->file != NULL;
+    while (drain(writer)) {
+        bool reopening = writer->reopen;
+        bool more;
 
-        if (!drain(writer) || (writer->stopping && writer->len == 0)) {
-            break;
-        }
         writer->reopen = false;
         (void)pthread_mutex_unlock(&lock);
-        if (reopening) {
-            reopen(writer);
-        }
-        report_dropped(writer);
+        more = work_unlocked(writer, reopening);
         (void)pthread_mutex_lock(&lock);
+        if (more) {
+            continue;
+        }
+        if (writer->stopping && writer->len == 0) {
+            break;
+        }
         rest(writer);
     }
     count_rest(writer);
