@@ -215,9 +215,16 @@ static bool is_tail(unsigned char byte)
     return (byte & 0xc0) == 0x80;
 }
 
-/* Length of the UTF-8 character that begins at `s` with a byte above 0x7f, 0 when there is none. */
-static size_t utf8_length(const unsigned char *s, size_t left)
+size_t ps_utf8_length(const char *ptr, size_t left)
 {
+    const unsigned char *s = (const unsigned char *)ptr;
+
+    if (left == 0) {
+        return 0;
+    }
+    if (s[0] < 0x80) {
+        return 1;
+    }
     if (s[0] >= 0xc2 && s[0] <= 0xdf) {
         return left >= 2 && is_tail(s[1]) ? 2 : 0;
     }
@@ -275,7 +282,7 @@ static bool must_escape(const unsigned char *s, size_t left, bool quotes, size_t
         *ret_len = 1;
         return s[0] < 0x20 || s[0] == 0x7f || s[0] == '\\' || (quotes && s[0] == '"');
     }
-    len = utf8_length(s, left);
+    len = ps_utf8_length((const char *)s, left);
     *ret_len = len != 0 ? len : 1;
     return len == 0 || (len == 2 && s[0] == 0xc2 && s[1] < 0xa0) ||
            (len == 3 && s[0] == 0xe2 && s[1] == 0x80 && (s[2] == 0xa8 || s[2] == 0xa9));

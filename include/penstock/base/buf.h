@@ -47,6 +47,9 @@ void ps_buf_commit(struct ps_buf *buf, size_t len);
 /* Drops the first `len` bytes. */
 void ps_buf_drop(struct ps_buf *buf, size_t len);
 
+/* Length of the UTF-8 character at `ptr`, 0 when the `left` bytes do not begin with one. */
+size_t ps_utf8_length(const char *ptr, size_t left);
+
 static inline struct ps_slice ps_buf_view(const struct ps_buf *buf)
 {
     return (struct ps_slice){buf->ptr, buf->len};
