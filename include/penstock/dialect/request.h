@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PENSTOCK_DIALECT_REQUEST_H
+#define PENSTOCK_DIALECT_REQUEST_H
+
+#include "penstock/base/arena.h"
+#include "penstock/base/chain.h"
+#include "penstock/base/fault.h"
+#include "penstock/base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * One request to a model, as its front dialect has read it. The body's bytes stay where they are (an
+ * immutable chain, owned by the exchange); what we act on is known by its span, what we change is an edit
+ * of a span. All slices lie in the exchange's arena unless said otherwise.
+ */
+
+enum ps_family { PS_FAMILY_OPENAI, PS_FAMILY_GENERATE, PS_FAMILY_COUNT };
+
+enum ps_operation {
+    PS_OP_CHAT,
+    PS_OP_COMPLETE,
+    PS_OP_EMBED,
+    PS_OP_PASS,   /* any other path of the family, relayed as it is */
+    PS_OP_MODELS, /* list of models: the gateway's own question to a provider */
+    PS_OP_COUNT
+};
+const char *ps_operation_name(enum ps_operation operation);
+
+/* Bytes [start, end) of the body; none when end is 0. */
+struct ps_span {
+    uint64_t start;
+    uint64_t end;
+};
+
+/*
+ * The neutral form: what a request asks for, independent of the family it came in. Built only where front and
+ * target differ. Values stay raw JSON text as the client wrote it, so that numbers, schemas and unknown
+ * members survive; a raw slice with len 0 was not given.
+ */
+struct ps_neutral {
+    struct ps_slice system;      /* raw JSON string */
+    struct ps_slice prompt;      /* raw JSON string: one user message */
+    struct ps_slice messages;    /* raw JSON array in OpenAI's shape; exactly one of prompt and messages */
+    struct ps_slice max_tokens;  /* raw JSON numbers, checked */
+    struct ps_slice temperature;
+    struct ps_slice top_p;
+    struct ps_slice seed;
+    struct ps_slice stop;        /* raw JSON string or array of strings */
+};
+
+struct ps_request {
+    enum ps_family family;
+    enum ps_operation operation;
+    /* PS_OP_PASS: how it was asked */
+    struct ps_slice method;       /* "POST" */
+    struct ps_slice path;         /* behind /v1, with its '/', as sent */
+    struct ps_slice query;        /* without '?', as sent; empty: none */
+    struct ps_slice content_type; /* as sent */
+    struct ps_slice accept;       /* as sent */
+
+    const struct ps_chain *body; /* borrowed from the exchange; may be empty */
+    struct ps_slice model;       /* unescaped; len 0: none given */
+    bool stream;                 /* the client wants a stream */
+    bool background;             /* /generate: as a job */
+    struct ps_span model_span;   /* the value, quotes included (JSON), or its bytes (multipart) */
+    struct ps_span stream_options_span; /* the object, or null */
+    struct ps_span include_usage_span;  /* its include_usage value */
+    bool stream_options_empty;   /* {} */
+    bool include_usage;          /* the client asked for the usage chunk */
+    bool multipart;              /* model_span is bytes of a form field */
+    struct ps_neutral *neutral;  /* NULL: not built */
+};
+
+/* A replacement of a span; start == end: an insertion there. Edits are in order and do not overlap. */
+struct ps_edit {
+    uint64_t start;
+    uint64_t end;
+    struct ps_slice text;
+};
+/*
+ * The body with edits applied, as parts that point into the chain and the edits; no byte is copied. The array
+ * lies in the arena. *ret_length = bytes in all. 0, or -1 when the arena is exhausted.
+ */
+int ps_request_parts(const struct ps_chain *body, const struct ps_edit *edits, size_t edit_count,
+                     struct ps_arena *arena, struct ps_slice **ret_parts, size_t *ret_count, uint64_t *ret_length)
+    __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "exchange_priv.h"
+
+#include "penstock/base/clock.h"
+#include "penstock/base/json_scan.h"
+#include "penstock/base/log.h"
+
+
+/*
+ * The happy path: opened at the head (HEAD), body bytes are scanned and kept as they come (BODY), at the end of
+ * the body the fields are checked and the model is looked up (PREPARING), targets are asked one after the other
+ * (ATTEMPTING, see attempt.c) until one of them commits (COMMITTED); its events go to the front, then on_end
+ * (FLUSHING); the front delivers and ends the exchange (ENDED).
+ *
+ * How it fails: a body that is refused is answered by the front, which then ends. A fault before the commit
+ * becomes on_end with a fault: a real status line. A fault after the commit becomes on_end with a fault that
+ * the front can only show as a cut. A client that leaves makes the front end the exchange in whatever state it
+ * is in: what runs is cancelled there, synchronously.
+ */
+
+#define JSON_NODES 1000000
+#define STATE_BIT(state) (1u << PS_EXCHANGE_##state)
+
+/* Which states may follow a state. */
+static const unsigned follows[] = {
+    [PS_EXCHANGE_HEAD] = STATE_BIT(BODY) | STATE_BIT(PREPARING) | STATE_BIT(ENDED),
+    [PS_EXCHANGE_BODY] = STATE_BIT(PREPARING) | STATE_BIT(ENDED),
+    [PS_EXCHANGE_PREPARING] = STATE_BIT(ATTEMPTING) | STATE_BIT(FLUSHING) | STATE_BIT(ENDED),
+    [PS_EXCHANGE_ATTEMPTING] = STATE_BIT(COMMITTED) | STATE_BIT(FLUSHING) | STATE_BIT(ENDED),
+    [PS_EXCHANGE_COMMITTED] = STATE_BIT(FLUSHING) | STATE_BIT(ENDED),
+    [PS_EXCHANGE_FLUSHING] = STATE_BIT(ENDED),
+    [PS_EXCHANGE_ENDED] = 0,
+};
+
+static const char *const state_names[] = {
+#define X(name) #name,
+    PS_EXCHANGE_STATES(X)
+#undef X
+};
+
+const char *ps_end_reason_word(enum ps_end_reason reason)
+{
+    static const char *const words[] = {
+#define X(name, word, is_error) word,
+        PS_END_REASONS(X)
+#undef X
+    };
+    return words[reason];
+}
+
+void ps_exchange_enter(struct ps_exchange *ex, enum ps_exchange_state state)
+{
+    if ((follows[ex->state] & (1u << state)) == 0) {
+        ps_log(PS_LOG_ERROR, "exchange %s: no way from %s to %s", ex->spec.request_id.text, state_names[ex->state],
+               state_names[state]);
+    }
+    ex->state = state;
+}
+
+static void take_step(struct ps_task *task)
+{
+    struct ps_exchange *ex = PS_CONTAINER_OF(task, struct ps_exchange, task);
+    ex->step(ex);
+}
+
+void ps_exchange_defer(struct ps_exchange *ex, void (*step)(struct ps_exchange *ex))
+{
+    ex->step = step;
+    ps_loop_defer(ex->gl->loop, &ex->task, PS_PHASE_WORK);
+}
+
+static void on_timer(struct ps_timer *timer)
+{
+    ps_attempt_timeout(PS_CONTAINER_OF(timer, struct ps_exchange, timer));
+}
+
+/* ---- open, body, run ---- */
+
+static void fill_request(struct ps_exchange *ex)
+{
+    const struct ps_exchange_spec *spec = &ex->spec;
+    ex->request = (struct ps_request){
+        .family = spec->family,
+        .operation = spec->operation,
+        .method = spec->method,
+        .path = spec->path,
+        .query = spec->query,
+        .content_type = spec->content_type,
+        .accept = spec->accept,
+        .body = &ex->body,
+    };
+}
+
+struct ps_exchange *ps_exchange_open(struct ps_gateway_loop *gl, struct ps_arena *arena,
+                                     const struct ps_exchange_spec *spec, const struct ps_front_ops *ops, void *arg)
+{
+    struct ps_exchange *ex = ps_arena_calloc(arena, sizeof(*ex));
+    if (ex == NULL) {
+        return NULL;
+    }
+    ex->state = PS_EXCHANGE_HEAD;
+    ex->gl = gl;
+    ex->arena = arena;
+    ex->spec = *spec;
+    ex->front = ops;
+    ex->front_arg = arg;
+    ex->dialect = ps_dialect_of_family(spec->family);
+    ex->usage = PS_USAGE_NONE;
+    ex->overhead_us = -1;
+    ps_chain_init(&ex->body, &gl->loop->pool);
+    ps_chain_init(&ex->attempt.hold, &gl->loop->pool);
+    ps_task_init(&ex->task, take_step);
+    ps_timer_init(&ex->timer, gl->loop, on_timer);
+    fill_request(ex);
+
+    ex->spec.reader.operation = spec->operation;
+    ex->spec.reader.json_depth = PS_JSON_MAX_DEPTH;
+    ex->spec.reader.json_nodes = JSON_NODES;
+    ex->reader = ps_reader_new(ex->dialect, &ex->spec.reader, &ex->request, arena);
+    if (ex->reader == NULL) {
+        return NULL;
+    }
+    ex->snapshot = ps_snapshot_ref(gl->snapshot);
+    ps_list_push_back(&gl->exchanges, &ex->link);
+    gl->exchange_count++;
+    ps_inflight_record(ex, 1);
+    return ex;
+}
+
+int ps_exchange_body(struct ps_exchange *ex, const char *ptr, size_t len, struct ps_fault *ret_fault)
+{
+    if (ex->state == PS_EXCHANGE_HEAD) {
+        ps_exchange_enter(ex, PS_EXCHANGE_BODY);
+    }
+    ex->received += len;
+    if (ps_reader_feed(ex->reader, ptr, len, ret_fault) != 0) {
+        return -1;
+    }
+    if (ps_chain_append(&ex->body, ptr, len) != 0) {
+        return ps_fault_set(ret_fault, PS_FAULT_NO_MEMORY, NULL,
+                            "The gateway's buffer memory is used up; try again later.");
+    }
+    return 0;
+}
+
+static int find_route(struct ps_exchange *ex, struct ps_fault *fault)
+{
+    struct ps_slice model = ex->request.model;
+    if (ex->spec.provider.len > 0) {
+        const struct ps_provider *provider = ps_snapshot_provider(ex->snapshot, ex->spec.provider);
+        if (provider == NULL) {
+            return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "x-penstock-provider",
+                                "x-penstock-provider names no provider of this gateway: \"%.*s\".",
+                                (int)(ex->spec.provider.len < 64 ? ex->spec.provider.len : 64), ex->spec.provider.ptr);
+        }
+        ex->route = &ex->snapshot->provider_routes[provider - ex->snapshot->providers];
+        ex->rest = model;
+        return 0;
+    }
+    ex->route = ps_snapshot_route(ex->snapshot, model, &ex->rest);
+    if (ex->route != NULL) {
+        return 0;
+    }
+    if (model.len == 0) {
+        return ps_fault_set(fault, PS_FAULT_MISSING_FIELD, "model",
+                            "No model was named, and this gateway has no default_model.");
+    }
+    return ps_fault_set(fault, PS_FAULT_MODEL_NOT_FOUND, "model",
+                        "The model \"%.*s\" does not exist: it is neither an alias nor provider/model of this gateway "
+                        "(GET /v1/models lists them).",
+                        (int)(model.len < 80 ? model.len : 80), model.ptr);
+}
+
+static void prepare(struct ps_exchange *ex)
+{
+    struct ps_fault fault;
+    if (ps_reader_finish(ex->reader, &fault) != 0 || find_route(ex, &fault) != 0) {
+        ps_exchange_fail(ex, &fault);
+        return;
+    }
+    if (ex->request.background) {
+        (void)ps_fault_set(&fault, PS_FAULT_UNSUPPORTED_OPERATION, "background",
+                           "Background generation needs the job queue, which this build does not have.");
+        ps_exchange_fail(ex, &fault);
+        return;
+    }
+    for (size_t i = 0; i < ex->route->target_count; i++) {
+        if (!ps_dialect_speaks(ex->route->targets[i].provider->dialect, ex->spec.family, ex->spec.operation)) {
+            (void)ps_fault_set(&fault, PS_FAULT_UNSUPPORTED_OPERATION, "model",
+                               "The provider \"%s\" behind this model cannot do this operation (%s).",
+                               ex->route->targets[i].provider->config->name, ps_operation_name(ex->spec.operation));
+            ps_exchange_fail(ex, &fault);
+            return;
+        }
+    }
+    ps_routing_init(&ex->routing, ex->route);
+    ps_exchange_enter(ex, PS_EXCHANGE_ATTEMPTING);
+    ps_attempt_first(ex);
+}
+
+void ps_exchange_run(struct ps_exchange *ex)
+{
+    ps_exchange_enter(ex, PS_EXCHANGE_PREPARING);
+    ex->run_us = ps_clock_us();
+    ps_id_make(&ex->id, "gen_");
+    ps_exchange_defer(ex, prepare);
+}
+
+/* ---- towards the front ---- */
+
+void ps_exchange_commit(struct ps_exchange *ex, int64_t arrival_us)
+{
+    struct ps_attempt *at = &ex->attempt;
+    ps_timer_cancel(&ex->timer);
+    at->state = PS_ATTEMPT_WON;
+    ps_exchange_enter(ex, PS_EXCHANGE_COMMITTED);
+    ex->commit_us = arrival_us;
+    ex->waited_us += arrival_us - at->started_us;
+    ex->answer.status = at->status;
+    ex->answer.content_type = at->content_type;
+    ex->answer.length = at->length;
+    ex->answer.stream = at->event_stream;
+    ex->answer.headers = at->headers;
+    ex->answer.header_count = at->header_count;
+    ex->front->on_commit(ex->front_arg, &ex->answer);
+    for (size_t offset = 0; offset < at->hold.len;) {
+        struct ps_event event = {.kind = PS_EVENT_OPAQUE, .raw = ps_chain_run(&at->hold, offset, at->hold.len - offset)};
+        ex->front->on_event(ex->front_arg, &event);
+        offset += event.raw.len;
+    }
+    ps_chain_clear(&at->hold);
+    if (at->sent) {
+        ps_chain_clear(&ex->body);
+    }
+}
+
+static void tell_end(struct ps_exchange *ex)
+{
+    ex->outcome.committed = ex->state == PS_EXCHANGE_COMMITTED;
+    ps_timer_cancel(&ex->timer);
+    ps_exchange_enter(ex, PS_EXCHANGE_FLUSHING);
+    ex->front->on_end(ex->front_arg, &ex->outcome);
+}
+
+void ps_exchange_complete(struct ps_exchange *ex)
+{
+    ex->outcome.fault.kind = PS_FAULT_NONE;
+    tell_end(ex);
+}
+
+void ps_exchange_fail(struct ps_exchange *ex, const struct ps_fault *fault)
+{
+    ex->outcome.fault = *fault;
+    tell_end(ex);
+}
+
+void ps_exchange_pause(struct ps_exchange *ex)
+{
+    ex->paused = true;
+    if (ex->attempt.call != NULL) {
+        ps_call_pause(ex->attempt.call);
+    }
+}
+
+void ps_exchange_resume(struct ps_exchange *ex)
+{
+    ex->paused = false;
+    if (ex->attempt.call != NULL) {
+        ps_call_resume(ex->attempt.call);
+    }
+}
+
+void ps_exchange_end(struct ps_exchange *ex, enum ps_end_reason reason, int status, uint64_t sent,
+                     const struct ps_fault *fault)
+{
+    if (ex->state == PS_EXCHANGE_ENDED) {
+        return;
+    }
+    ps_task_cancel(&ex->task);
+    ps_timer_cancel(&ex->timer);
+    ps_attempt_drop(ex, PS_VERDICT_NEUTRAL);
+    ps_exchange_record(ex, reason, status, sent, fault);
+    ps_exchange_enter(ex, PS_EXCHANGE_ENDED);
+    ps_chain_clear(&ex->body);
+    ps_chain_clear(&ex->attempt.hold);
+    ps_list_remove(&ex->link);
+    ex->gl->exchange_count--;
+    ps_snapshot_unref(ex->snapshot);
+    ex->snapshot = NULL;
+}
+
+/* ---- what the front may ask ---- */
+
+enum ps_exchange_state ps_exchange_state(const struct ps_exchange *ex)
+{
+    return ex->state;
+}
+
+const struct ps_request *ps_exchange_request(const struct ps_exchange *ex)
+{
+    return &ex->request;
+}
+
+struct ps_slice ps_exchange_provider(const struct ps_exchange *ex)
+{
+    return ex->attempt.target != NULL ? ex->attempt.target->provider->name : PS_SLICE_NONE;
+}
+
+struct ps_slice ps_exchange_model(const struct ps_exchange *ex)
+{
+    if (ex->attempt.target == NULL) {
+        return PS_SLICE_NONE;
+    }
+    return ex->attempt.target->model.len > 0 ? ex->attempt.target->model : ex->rest;
+}
+
+unsigned ps_exchange_attempts(const struct ps_exchange *ex)
+{
+    return ex->attempts;
+}
+
+struct ps_slice ps_exchange_upstream_id(const struct ps_exchange *ex)
+{
+    return ex->upstream_id;
+}
+
+int64_t ps_exchange_overhead_us(struct ps_exchange *ex)
+{
+    if (ex->overhead_us < 0) {
+        int64_t since = ex->run_us != 0 ? ex->run_us : ex->spec.received_us;
+        int64_t overhead = ps_clock_us() - since - ex->waited_us;
+        ex->overhead_us = overhead > 0 ? overhead : 0;
+    }
+    return ex->overhead_us;
+}
+
+void ps_exchange_info(const struct ps_exchange *ex, struct ps_answer_info *ret)
+{
+    *ret = (struct ps_answer_info){
+        .id = ps_slice_cstr(ex->id.text),
+        .model = ps_exchange_model(ex),
+        .provider = ps_exchange_provider(ex),
+        .queue_us = ex->queue_us,
+        .first_token_us = ex->commit_us > ex->spec.received_us ? ex->commit_us - ex->spec.received_us : 0,
+        .total_us = ps_clock_us() - ex->spec.received_us,
+    };
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "penstock/gateway/exchange.h"
+
+#include "penstock/base/slice.h"
+
+/*
+ * The allow-list: which headers pass the gateway, and in which direction. Everything else ends here;
+ * credentials, cookies, hop-by-hop and forwarding headers above all. Content-Type and Accept go up as parts of
+ * the encoded request, Content-Type comes down as part of the answer; they are not in the table.
+ */
+enum { UP = 1, DOWN = 2 };
+
+static const struct {
+    struct ps_slice name;
+    int ways;
+    bool prefix;
+} allowed[] = {
+    {PS_SLICE_INIT("openai-beta"), UP, false},
+    {PS_SLICE_INIT("openai-organization"), UP, false},
+    {PS_SLICE_INIT("openai-project"), UP, false},
+    {PS_SLICE_INIT("anthropic-version"), UP, false},
+    {PS_SLICE_INIT("anthropic-beta"), UP, false},
+    {PS_SLICE_INIT("idempotency-key"), UP, false},
+    {PS_SLICE_INIT("traceparent"), UP, false},
+    {PS_SLICE_INIT("tracestate"), UP, false},
+    {PS_SLICE_INIT("x-ratelimit-"), DOWN, true},
+    {PS_SLICE_INIT("anthropic-ratelimit-"), DOWN, true},
+    {PS_SLICE_INIT("retry-after"), DOWN, false},
+    {PS_SLICE_INIT("retry-after-ms"), DOWN, false},
+    {PS_SLICE_INIT("x-should-retry"), DOWN, false},
+    {PS_SLICE_INIT("openai-processing-ms"), DOWN, false},
+    {PS_SLICE_INIT("openai-version"), DOWN, false},
+    {PS_SLICE_INIT("openai-model"), DOWN, false},
+    {PS_SLICE_INIT("content-encoding"), DOWN, false},
+    {PS_SLICE_INIT("content-disposition"), DOWN, false},
+    {PS_SLICE_INIT("content-language"), DOWN, false},
+};
+
+static bool passes(struct ps_slice name, int way)
+{
+    for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++) {
+        struct ps_slice known = allowed[i].name;
+        if ((allowed[i].ways & way) == 0 || name.len < known.len || (!allowed[i].prefix && name.len != known.len)) {
+            continue;
+        }
+        if (ps_slice_ieq(ps_slice(name.ptr, known.len), known)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool ps_header_goes_up(struct ps_slice name)
+{
+    return passes(name, UP);
+}
+
+bool ps_header_comes_down(struct ps_slice name)
+{
+    return passes(name, DOWN);
+}
