@@ -7,9 +7,10 @@
 #include <stddef.h>
 
 /*
- * Memory that ends together: what a request allocates dies with its exchange. Bounded by `limit` bytes.
- * Under AddressSanitizer every allocation is a malloc of its own, so that the arena hides no overflow.
- * The first PS_ARENA_FIRST bytes come from one block that ps_arena_reset keeps. One thread at a time.
+ * Memory that ends together: what a request allocates dies with its exchange. Bounded by `limit`
+ * bytes. Under AddressSanitizer every allocation is a malloc of its own, so that the arena hides no
+ * overflow. The first PS_ARENA_FIRST bytes come from one block that ps_arena_reset keeps. One
+ * thread at a time.
  */
 #define PS_ARENA_FIRST 4000
 
@@ -32,13 +33,17 @@ void ps_arena_reset(struct ps_arena *arena);
 void *ps_arena_alloc(struct ps_arena *arena, size_t size) __attribute__((warn_unused_result));
 void *ps_arena_calloc(struct ps_arena *arena, size_t size) __attribute__((warn_unused_result));
 /* NUL-terminated copy. */
-char *ps_arena_strdup(struct ps_arena *arena, struct ps_slice text) __attribute__((warn_unused_result));
+char *ps_arena_strdup(struct ps_arena *arena, struct ps_slice text)
+    __attribute__((warn_unused_result));
 /* A slice of a NUL-terminated copy; ptr is NULL on failure. */
-struct ps_slice ps_arena_copy(struct ps_arena *arena, struct ps_slice text) __attribute__((warn_unused_result));
+struct ps_slice ps_arena_copy(struct ps_arena *arena, struct ps_slice text)
+    __attribute__((warn_unused_result));
 char *ps_arena_printf(struct ps_arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3), warn_unused_result));
 
-/* `fn(arg)` runs at reset or deinit. Returns 0, or -1 when memory is short (then fn has not run). */
-int ps_arena_defer(struct ps_arena *arena, void (*fn)(void *arg), void *arg) __attribute__((warn_unused_result));
+/* `fn(arg)` runs at reset or deinit. Returns 0, or -1 when memory is short (then fn has not run).
+ */
+int ps_arena_defer(struct ps_arena *arena, void (*fn)(void *arg), void *arg)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -9,9 +9,9 @@
 #include <stdint.h>
 
 /*
- * Growable contiguous buffer with a hard maximum and a sticky error: a failed append (maximum reached or
- * memory short) sets `failed`, later appends do nothing, and the caller checks once at the end. One thread
- * at a time. Zero bytes of heap until the first append.
+ * Growable contiguous buffer with a hard maximum and a sticky error: a failed append (maximum
+ * reached or memory short) sets `failed`, later appends do nothing, and the caller checks once at
+ * the end. One thread at a time. Zero bytes of heap until the first append.
  */
 struct ps_buf {
     char *ptr; /* owned; may move at every append */
@@ -32,16 +32,18 @@ void ps_buf_cstr(struct ps_buf *buf, const char *text);
 void ps_buf_byte(struct ps_buf *buf, char byte);
 void ps_buf_uint(struct ps_buf *buf, uint64_t value);
 void ps_buf_int(struct ps_buf *buf, int64_t value);
-void ps_buf_printf(struct ps_buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void ps_buf_printf(struct ps_buf *buf, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /*
- * A JSON string, quotes included (RFC 8259 section 7). Control characters (DEL and U+0080 to U+009F too),
- * U+2028 and U+2029 are escaped; bytes that are no UTF-8 become U+FFFD, so the output is always valid JSON.
+ * A JSON string, quotes included (RFC 8259 section 7). Control characters (DEL and U+0080 to U+009F
+ * too), U+2028 and U+2029 are escaped; bytes that are no UTF-8 become U+FFFD, so the output is
+ * always valid JSON.
  */
 void ps_buf_json(struct ps_buf *buf, struct ps_slice text);
 /* The same without the quotes around it, and '"' stays: for people's eyes. */
 void ps_buf_printable(struct ps_buf *buf, struct ps_slice text);
-/* Room for `len` more bytes at the returned address, valid until the next call; NULL on failure. Commit with
- * ps_buf_commit. */
+/* Room for `len` more bytes at the returned address, valid until the next call; NULL on failure.
+ * Commit with ps_buf_commit. */
 char *ps_buf_reserve(struct ps_buf *buf, size_t len);
 void ps_buf_commit(struct ps_buf *buf, size_t len);
 /* Drops the first `len` bytes. */

@@ -10,9 +10,10 @@
 #include <stdint.h>
 
 /*
- * Bulk bytes: request bodies, held responses, output queues. Blocks of one size come from a pool that
- * belongs to one thread and draws on a budget that belongs to the process (limits.buffer_memory). Blocks
- * never move, so a slice into a chain lives until its bytes are dropped.
+ * Bulk bytes: request bodies, held responses, output queues. Blocks of one size come from a pool
+ * that belongs to one thread and draws on a budget that belongs to the process
+ * (limits.buffer_memory). Blocks never move, so a slice into a chain lives until its bytes are
+ * dropped.
  */
 
 /* Bytes of all buffers of the process together. Any thread. */
@@ -55,7 +56,8 @@ void ps_chain_init(struct ps_chain *chain, struct ps_block_pool *pool);
 void ps_chain_clear(struct ps_chain *chain);
 
 /* Copies. 0, or -1 when the budget or memory is short: then nothing was appended. */
-int ps_chain_append(struct ps_chain *chain, const void *ptr, size_t len) __attribute__((warn_unused_result));
+int ps_chain_append(struct ps_chain *chain, const void *ptr, size_t len)
+    __attribute__((warn_unused_result));
 /* Drops the first `len` bytes (len ≤ chain->len). */
 void ps_chain_drop(struct ps_chain *chain, size_t len);
 /* Moves all bytes of `from` behind those of `to` without copying (same pool). */
@@ -65,10 +67,10 @@ void ps_chain_copy(const struct ps_chain *chain, size_t offset, size_t len, char
 /* The longest contiguous run at `offset`, at most `len` bytes. */
 struct ps_slice ps_chain_run(const struct ps_chain *chain, size_t offset, size_t len);
 /*
- * Fills `ret_parts` with the contiguous runs of [offset, offset+len), at most `max` of them; returns how
- * many the range has (may be more than max; call with max 0 to count).
+ * Fills `ret_parts` with the contiguous runs of [offset, offset+len), at most `max` of them;
+ * returns how many the range has (may be more than max; call with max 0 to count).
  */
-size_t ps_chain_parts(const struct ps_chain *chain, size_t offset, size_t len, struct ps_slice *ret_parts,
-                      size_t max);
+size_t ps_chain_parts(const struct ps_chain *chain, size_t offset, size_t len,
+                      struct ps_slice *ret_parts, size_t max);
 
 #endif

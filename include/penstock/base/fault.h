@@ -6,9 +6,9 @@
 #include <stdint.h>
 
 /*
- * Every way a request can fail, once: kind, HTTP status, OpenAI's error `type`, its `code` (NULL: null),
- * and whether another target may be tried for it before the commit. The doors make their own error
- * shape from this; metrics and logs use the kind's name.
+ * Every way a request can fail, once: kind, HTTP status, OpenAI's error `type`, its `code` (NULL:
+ * null), and whether another target may be tried for it before the commit. The doors make their own
+ * error shape from this; metrics and logs use the kind's name.
  *
  * 429 is only for a limit of the caller; what we lack ourselves is 503.
  */
@@ -66,20 +66,20 @@ enum ps_fault_kind {
 #define X(name, status, type, code, retry) PS_FAULT_##name,
     PS_FAULT_TABLE(X)
 #undef X
-        PS_FAULT_COUNT
+    PS_FAULT_COUNT
 };
 
-#define PS_FAULT_TEXT 240
+#define PS_FAULT_TEXT  240
 #define PS_FAULT_PARAM 64
 
 /* One failure, by value; says what a client may know, never a secret. */
 struct ps_fault {
     enum ps_fault_kind kind;
-    int status;               /* HTTP; 0: the kind's own. Set where an upstream's status is kept */
-    int64_t retry_after_ms;   /* 0: unknown */
-    bool no_retry;            /* send x-should-retry: false */
-    char param[PS_FAULT_PARAM];   /* path of the field at fault, "" when none */
-    char message[PS_FAULT_TEXT];  /* one sentence for a person */
+    int status;             /* HTTP; 0: the kind's own. Set where an upstream's status is kept */
+    int64_t retry_after_ms; /* 0: unknown */
+    bool no_retry;          /* send x-should-retry: false */
+    char param[PS_FAULT_PARAM];  /* path of the field at fault, "" when none */
+    char message[PS_FAULT_TEXT]; /* one sentence for a person */
 };
 
 int ps_fault_status(const struct ps_fault *fault);
@@ -91,10 +91,10 @@ const char *ps_fault_name(enum ps_fault_kind kind);
 bool ps_fault_retryable(enum ps_fault_kind kind);
 
 /*
- * Fills `fault` (all other members zero). `param` may be NULL. Text that is too long is cut at a character.
- * Returns -1, so that a parser can `return ps_fault_set(...)`.
+ * Fills `fault` (all other members zero). `param` may be NULL. Text that is too long is cut at a
+ * character. Returns -1, so that a parser can `return ps_fault_set(...)`.
  */
-int ps_fault_set(struct ps_fault *fault, enum ps_fault_kind kind, const char *param, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+int ps_fault_set(struct ps_fault *fault, enum ps_fault_kind kind, const char *param,
+                 const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 #endif

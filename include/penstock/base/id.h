@@ -2,13 +2,13 @@
 #ifndef PENSTOCK_BASE_ID_H
 #define PENSTOCK_BASE_ID_H
 
-#include <stdbool.h>
-
 #include "penstock/base/slice.h"
 
+#include <stdbool.h>
+
 /*
- * Ids: prefix + 26 characters of Crockford base32 in lower case: 48 bits of ms since the epoch, then 80
- * random bits, so that ids sort by time and cannot be guessed.
+ * Ids: prefix + 26 characters of Crockford base32 in lower case: 48 bits of ms since the epoch,
+ * then 80 random bits, so that ids sort by time and cannot be guessed.
  */
 #define PS_ID_MAX 40
 
@@ -16,7 +16,8 @@ struct ps_id {
     char text[PS_ID_MAX]; /* NUL-terminated */
 };
 
-/* `prefix` such as "req_", at most 12 bytes. Random bytes from the kernel, drawn in bulk per thread. */
+/* `prefix` such as "req_", at most 12 bytes. Random bytes from the kernel, drawn in bulk per
+ * thread. */
 void ps_id_make(struct ps_id *id, const char *prefix);
 /* Cryptographically random bytes, from the same per-thread reserve. */
 void ps_random_bytes(void *bytes, unsigned len);

@@ -6,8 +6,8 @@
 #include <stddef.h>
 
 /*
- * Intrusive doubly linked list. A link is in at most one list; a link that is in none points at itself,
- * so ps_list_remove is legal twice. The list never owns what is linked.
+ * Intrusive doubly linked list. A link is in at most one list; a link that is in none points at
+ * itself, so ps_list_remove is legal twice. The list never owns what is linked.
  */
 struct ps_link {
     struct ps_link *next;

@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 /*
- * The one door to the heap. Everything that a request can cause to be allocated goes through here, so
- * that a test can make the Nth allocation fail. Any thread.
+ * The one door to the heap. Everything that a request can cause to be allocated goes through here,
+ * so that a test can make the Nth allocation fail. Any thread.
  */
 
 /* Bytes uninitialised, NULL when memory is short. Freed with ps_free. */

@@ -8,8 +8,8 @@
 #include <strings.h>
 
 /*
- * Bytes that somebody else owns: not NUL-terminated, may hold NUL. A slice handed to a callback lives
- * until the callback returns unless its header says otherwise.
+ * Bytes that somebody else owns: not NUL-terminated, may hold NUL. A slice handed to a callback
+ * lives until the callback returns unless its header says otherwise.
  */
 struct ps_slice {
     const char *ptr; /* may be NULL when len is 0 */
@@ -18,7 +18,10 @@ struct ps_slice {
 
 #define PS_SLICE_NONE ((struct ps_slice){NULL, 0})
 /* For static tables, where a compound literal is no constant. */
-#define PS_SLICE_INIT(literal) {(literal), sizeof(literal) - 1}
+#define PS_SLICE_INIT(literal)                                                                     \
+    {                                                                                              \
+        (literal), sizeof(literal) - 1                                                             \
+    }
 #define PS_SLICE_LIT(literal) ((struct ps_slice){(literal), sizeof(literal) - 1})
 
 static inline struct ps_slice ps_slice(const char *ptr, size_t len)

@@ -11,10 +11,11 @@
 /*
  * Counters, gauges and histograms, told to Prometheus.
  *
- * Every thread that counts has a shard and is the only one to write it: an addition is a plain load and
- * store. Any thread may render; it sums what the shards have under the same labels. Label values come from
- * the snapshot or from a table, never from a client: a shard holds PS_METRICS_MAX_SERIES series, and what
- * comes after those is counted under labels that all say "other".
+ * Every thread that counts has a shard and is the only one to write it: an addition is a plain load
+ * and store. Any thread may render; it sums what the shards have under the same labels. Label
+ * values come from the snapshot or from a table, never from a client: a shard holds
+ * PS_METRICS_MAX_SERIES series, and what comes after those is counted under labels that all say
+ * "other".
  */
 
 /*
@@ -63,8 +64,8 @@
       "Log lines lost because their sink did not take them.", NULL)                                \
     X(CONFIG_RELOADS, COUNTER, NONE, "config_reloads_total", "Reloads of the configuration.",      \
       "result")                                                                                    \
-    X(TARGET_AVAILABLE, GAUGE, NONE, "target_available",                                           \
-      "Whether a target may be tried: 1 or 0.", "provider", "endpoint")                            \
+    X(TARGET_AVAILABLE, GAUGE, NONE, "target_available", "Whether a target may be tried: 1 or 0.", \
+      "provider", "endpoint")                                                                      \
     X(PROCESS_MEMORY, GAUGE, NONE, "process_resident_memory_bytes", "Resident memory.", NULL)      \
     X(PROCESS_CPU, COUNTER, NONE, "process_cpu_seconds_total", "User and system CPU time.", NULL)  \
     X(PROCESS_FDS, GAUGE, NONE, "process_open_fds", "Open file descriptors.", NULL)                \
@@ -86,12 +87,12 @@ enum ps_metric {
 #define X(id, type, buckets, name, help, ...) PS_METRIC_##id,
     PS_METRIC_TABLE(X)
 #undef X
-        PS_METRIC_COUNT
+    PS_METRIC_COUNT
 };
 
-#define PS_METRIC_MAX_LABELS 6
+#define PS_METRIC_MAX_LABELS  6
 #define PS_METRICS_MAX_SERIES 4096 /* a shard */
-#define PS_METRICS_MAX_VALUE 128   /* bytes of a label value; the rest is cut */
+#define PS_METRICS_MAX_VALUE  128  /* bytes of a label value; the rest is cut */
 
 /* One per process. NULL when memory is short. */
 struct ps_metrics;
@@ -104,9 +105,10 @@ struct ps_metrics_shard;
 struct ps_metrics_shard *ps_metrics_shard_new(struct ps_metrics *metrics);
 
 /*
- * The series of `metric` with these label values (as many as the metric has labels; NULL when it has none),
- * found or made. Never NULL: when memory is short, one that counts for nobody. Lives as long as the shard:
- * keep the pointer where the labels do not change. Only the shard's thread may call this and the four below.
+ * The series of `metric` with these label values (as many as the metric has labels; NULL when it
+ * has none), found or made. Never NULL: when memory is short, one that counts for nobody. Lives as
+ * long as the shard: keep the pointer where the labels do not change. Only the shard's thread may
+ * call this and the four below.
  */
 struct ps_series;
 struct ps_series *ps_metrics_series(struct ps_metrics_shard *shard, enum ps_metric metric,
@@ -116,22 +118,22 @@ void ps_series_add(struct ps_series *series, uint64_t count);      /* counters *
 void ps_series_gauge_add(struct ps_series *series, int64_t delta); /* gauges */
 void ps_series_observe_us(struct ps_series *series, int64_t us);   /* histograms */
 /*
- * Replaces the value. Gauges; and counters that others count (ps_metrics_on_render). Of a gauge that is the
- * same seen from every loop, one shard alone must say it: shards are summed.
+ * Replaces the value. Gauges; and counters that others count (ps_metrics_on_render). Of a gauge
+ * that is the same seen from every loop, one shard alone must say it: shards are summed.
  */
 void ps_series_set(struct ps_series *series, double value);
 
 /*
- * Appends everything in Prometheus' text format 0.0.4. Any thread; one at a time, others wait. ret->failed
- * says when memory was short or the text too long.
+ * Appends everything in Prometheus' text format 0.0.4. Any thread; one at a time, others wait.
+ * ret->failed says when memory was short or the text too long.
  */
 #define PS_METRICS_CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
 void ps_metrics_render(struct ps_metrics *metrics, struct ps_buf *ret);
 
 /*
- * For values that are read off when somebody asks: `fn` runs in each render, on its thread, with a shard of
- * the render's own, and sets its series there. What it does not set this time does not appear this time. It
- * must not render or register. Returns 0, or -1 when memory is short.
+ * For values that are read off when somebody asks: `fn` runs in each render, on its thread, with a
+ * shard of the render's own, and sets its series there. What it does not set this time does not
+ * appear this time. It must not render or register. Returns 0, or -1 when memory is short.
  */
 typedef void (*ps_metrics_render_fn)(void *arg, struct ps_metrics_shard *shard);
 int ps_metrics_on_render(struct ps_metrics *metrics, ps_metrics_render_fn fn, void *arg)
@@ -143,8 +145,8 @@ void ps_metrics_off_render(struct ps_metrics *metrics, ps_metrics_render_fn fn, 
 int ps_metrics_add_process(struct ps_metrics *metrics) __attribute__((warn_unused_result));
 
 /*
- * The q-quantile (0 to 1) of a histogram over all labels and shards, interpolated within its bucket; the
- * highest bound when it lies above that; -1 when nothing has been observed. Any thread.
+ * The q-quantile (0 to 1) of a histogram over all labels and shards, interpolated within its
+ * bucket; the highest bound when it lies above that; -1 when nothing has been observed. Any thread.
  */
 int64_t ps_metrics_quantile_us(struct ps_metrics *metrics, enum ps_metric metric, double q);
 
