@@ -228,9 +228,9 @@ bool ps_loop_turn(struct ps_loop *loop, bool wait)
     if (!uv_loop_alive(&loop->uv) && !has_tasks(loop) && loop->heap_len == 0) {
         return false;
     }
-    /* Timers and tasks alone do not make libuv turn. */
+    /* Timers and tasks alone do not make libuv turn; with tasks alone there is nothing to wait for. */
     uv_ref((uv_handle_t *)&loop->prepare);
-    (void)uv_run(&loop->uv, wait ? UV_RUN_ONCE : UV_RUN_NOWAIT);
+    (void)uv_run(&loop->uv, wait && !has_tasks(loop) ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     uv_unref((uv_handle_t *)&loop->prepare);
     loop->stopping = false;
     loop->in_turn = false;

@@ -16,8 +16,17 @@
  * accepting rests for 100 ms: no spinning.
  */
 
-/* Opens, binds and listens; blocks only for a name lookup. A descriptor, or -errno with a sentence in ret_error. */
+/*
+ * Opens, binds and listens; blocks only for a name lookup ("localhost" is 127.0.0.1 without one). "::" takes IPv4
+ * too. A descriptor, or -errno with a sentence in ret_error.
+ */
 int ps_listen_tcp(const char *host, uint16_t port, char *ret_error, size_t error_size)
+    __attribute__((warn_unused_result));
+/*
+ * Whether the address is free: 0, or -errno with a sentence. Sockets of ps_listen_tcp share a port with others of the
+ * same user, so a second program would quietly get half of the connections; ask before opening the first one.
+ */
+int ps_listen_check_tcp(const char *host, uint16_t port, char *ret_error, size_t error_size)
     __attribute__((warn_unused_result));
 /* A socket file left by a dead process is replaced, one that answers is an error. Mode 0660. */
 int ps_listen_unix(const char *path, char *ret_error, size_t error_size) __attribute__((warn_unused_result));

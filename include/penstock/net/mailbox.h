@@ -5,7 +5,6 @@
 #include "penstock/base/list.h"
 #include "penstock/net/loop.h"
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <uv.h>
 
@@ -23,10 +22,13 @@ struct ps_mailbox {
     uv_async_t async;
     uv_mutex_t lock;
     struct ps_link queue; /* under lock */
+    struct ps_link batch; /* being delivered; loop thread */
     bool closed;          /* under lock */
+    struct ps_loop *loop; /* borrowed */
     void (*on_closed)(struct ps_mailbox *mailbox);
 };
 
+/* 0 or a negative libuv error. An open mailbox keeps its loop running. */
 int ps_mailbox_init(struct ps_mailbox *mailbox, struct ps_loop *loop) __attribute__((warn_unused_result));
 /* Any thread. false when the mailbox is closed: the message stays the caller's. */
 bool ps_mailbox_post(struct ps_mailbox *mailbox, struct ps_message *message);

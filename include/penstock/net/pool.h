@@ -15,7 +15,7 @@ struct ps_pool;
 
 struct ps_work {
     struct ps_message message;              /* in the pool's queue, then in the mailbox */
-    struct ps_mailbox *mailbox;             /* where `done` is delivered */
+    struct ps_mailbox *mailbox;             /* where `done` is delivered; stays open until then */
     void (*run)(struct ps_work *work);      /* on a thread of the pool */
     void (*done)(struct ps_work *work);     /* on the mailbox's loop, exactly once per accepted submit */
 };
