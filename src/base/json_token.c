@@ -67,7 +67,7 @@ static bool match_key(struct ps_json_cursor *c, const char *close)
     struct ps_json_state *s = &scan->s;
     const char *key = c->run;
     size_t len = (size_t)(close - c->run);
-    if (s->key_len != 0 || s->high != 0) {
+    if (s->key_len != 0) {
         gather(s, key, len);
         key = s->key;
         len = s->key_len;

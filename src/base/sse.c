@@ -113,15 +113,13 @@ static bool emit(struct ps_sse *sse, const char *base, size_t len)
 {
     struct ps_sse_event event = {
         .raw = ps_slice(base, len),
+        .name = ps_slice(base + sse->name.start, sse->name.len),
         .has_data = sse->data_lines > 0,
     };
     if (sse->data_lines == 1) {
         event.data = ps_slice(base + sse->first.start, sse->first.len);
     } else if (sse->data_lines > 1) {
         event.data = ps_buf_view(&sse->data);
-    }
-    if (sse->name.len > 0) {
-        event.name = ps_slice(base + sse->name.start, sse->name.len);
     }
     bool more = sse->on_event(sse->arg, &event);
     empty(&sse->held, sse->max);

@@ -93,6 +93,9 @@ static const struct watch watches[] = {
      "{\"\xf0\x9f\x98\x80\":1,\"\\ud83d\\ude00\":2,\"\\ud83d\":3,\"\\ud83d\\n\\ude00\":4,"
      "\"\\ud83dx\":5,\"\\ud83d\\ud83d\\ude00\":6}",
      "\xf0\x9f\x98\x80#0=1 \xf0\x9f\x98\x80#0=2 "},
+    {{{"x\xf0\x9f\x98\x80", false}, {"\n\xf0\x9f\x98\x80", false}},
+     "{\"\\ud83dx\\ude00\":1,\"\\ud83d\\n\\ude00\":2,\"x\\ud83d\\ude00\":3}",
+     "x\xf0\x9f\x98\x80#0=3 "},
     {{{"\xef\xbf\xbd", false}}, "{\"\\ud800\":1,\"\\udc00\":2,\"\\ufffd\":3}", "\xef\xbf\xbd#0=3 "},
     {{{"a", false}}, "{\"\":1,\"aa\":2,\"a\":3}", "a#0=3 "},
     {{{"a.b", false}}, "{\"a.b\":1}", ""},
