@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PENSTOCK_API_CONN_H
+#define PENSTOCK_API_CONN_H
+
+#include "penstock/api/server.h"
+#include "penstock/base/arena.h"
+#include "penstock/base/buf.h"
+#include "penstock/base/id.h"
+#include "penstock/base/list.h"
+#include "penstock/gateway/exchange.h"
+#include "penstock/http/parser.h"
+#include "penstock/http/writer.h"
+#include "penstock/net/listener.h"
+#include "penstock/net/stream.h"
+
+/* What the files of this room share: a server, its connections, one request at a time on each. */
+
+struct ps_server_listener {
+    struct ps_link link; /* in server->listeners */
+    struct ps_server *server;
+    struct ps_listener *listener; /* owned; NULL while draining */
+    struct ps_tls_server *tls;    /* owned reference or NULL */
+    char *address;                /* owned: as configured, the metrics label */
+    bool is_unix;
+    bool is_loopback;
+};
+
+struct ps_server {
+    struct ps_gateway_loop *gl; /* borrowed */
+    struct ps_server_shared *shared;
+    struct ps_link listeners;
+    struct ps_link conns;
+    size_t conn_count;
+    bool draining;
+    void (*on_drained)(void *arg);
+    void *on_drained_arg;
+    struct ps_task drained;
+};
+
+#define PS_CONN_STATES(X)                                                                          \
+    X(IDLE)      /* between requests: nothing of the next one has come */                          \
+    X(HEAD)      /* a request head is coming */                                                    \
+    X(BODY)      /* its body is coming */                                                          \
+    X(ANSWERING) /* the answer is due; input waits, end of input means the client is gone */       \
+    X(CLOSING)   /* closed or aborted: waiting for the stream's last callback */
+
+enum ps_conn_state {
+#define X(name) PS_CONN_##name,
+    PS_CONN_STATES(X)
+#undef X
+};
+
+struct ps_door;
+
+/* The request being read or answered. Zeroed between requests. */
+struct ps_conn_request {
+    const struct ps_http_head *head; /* in the arena; NULL: none yet */
+    const struct ps_door *door;
+    struct ps_id id;
+    struct ps_identity identity;
+    struct ps_slice client_id;  /* sane x-request-id, or empty */
+    struct ps_slice origin;     /* allowed Origin, or empty */
+    char client[64];            /* address: the peer's, or from X-Forwarded-For of a trusted proxy */
+    int64_t received_us;
+    uint64_t body_bytes;
+    int64_t body_since_us;
+    bool discard_body;          /* nobody wants it, but keep-alive needs its end */
+
+    struct ps_exchange *exchange; /* owned; NULL for the doors that answer by themselves */
+    struct ps_writer *writer;     /* owned; NULL: raw */
+    const struct ps_answer *answer; /* borrowed from the exchange, from its commit on */
+    bool want_text;               /* Accept: text/plain at /generate */
+    bool whole;                   /* our own JSON object, written at the end */
+    bool sse;                     /* the client gets an event stream */
+    enum ps_http_framing framing;
+    uint64_t length;              /* promised, with PS_HTTP_LENGTH */
+    int status;                   /* sent; 0: no status line yet */
+    uint64_t sent;                /* body bytes */
+    bool keep_alive;              /* after this answer */
+    bool answered;                /* all of the answer is queued, or it was cut */
+    enum ps_end_reason reason;
+    struct ps_fault fault;
+};
+
+struct ps_conn {
+    struct ps_link link; /* in server->conns */
+    struct ps_server *server;
+    struct ps_stream *stream;      /* owned until on_closed */
+    struct ps_http_parser *parser; /* owned */
+    struct ps_http_limits limits;
+    enum ps_conn_state state;
+    bool listener_loopback;
+    bool listener_unix;
+    struct ps_series *open_series; /* gauge of the listener */
+    bool refuse;                   /* above limits.connections: answers 503 to its first request */
+    bool close_after;              /* the peer sent FIN: no further request */
+    struct ps_arena arena;         /* of the current request */
+    struct ps_buf pending;         /* input that came while an answer was due */
+    struct ps_timer timer;         /* idle, head or body, by state */
+    struct ps_task next;           /* ends the answered request, goes on with the next */
+    struct ps_conn_request request;
+};
+
+/* conn.c */
+void ps_conn_accept(void *listener, int fd);
+/* The answer is complete (all queued): at the end of this turn the request ends and the next one is read. */
+void ps_conn_answered(struct ps_conn *conn, enum ps_end_reason reason, const struct ps_fault *fault);
+/* The answer cannot be finished: closes so that the client sees it is cut. `flush`: what is queued goes out first. */
+void ps_conn_cut(struct ps_conn *conn, enum ps_end_reason reason, const struct ps_fault *fault, bool flush);
+
+/* Stops waiting for a next request; one that runs finishes. */
+void ps_conn_drain(struct ps_conn *conn);
+void ps_conn_abort(struct ps_conn *conn);
+
+/* server.c */
+void ps_server_conn_closed(struct ps_server *server);
+
+/* access.c: each -1 with a fault. */
+int ps_access_check(struct ps_conn *conn, struct ps_fault *fault);   /* Host and Origin */
+int ps_access_identify(struct ps_conn *conn, struct ps_fault *fault); /* keys; sets identity */
+void ps_access_client(struct ps_conn *conn);                          /* sets the client's address */
+/* The client's own credential for providers with auth: client: what is not our key. */
+struct ps_slice ps_access_credential(const struct ps_conn *conn);
+
+/* reply.c */
+/* Status line and the headers every answer has; more may be added until ps_reply_send or _head. */
+void ps_reply_begin(struct ps_conn *conn, struct ps_buf *out, int status);
+/* Ends the head, queues it and the whole body; the request is answered. */
+void ps_reply_send(struct ps_conn *conn, struct ps_buf *out, struct ps_slice body);
+/* A whole answer of one of our own doors. */
+void ps_reply(struct ps_conn *conn, int status, const char *content_type, struct ps_slice body);
+/* An error in the shape of the door that was knocked at. */
+void ps_reply_fault(struct ps_conn *conn, const struct ps_fault *fault);
+
+/* doors.c */
+enum ps_door_kind { PS_DOOR_EXCHANGE, PS_DOOR_HEALTH_LIVE, PS_DOOR_HEALTH_READY, PS_DOOR_METRICS, PS_DOOR_MODELS };
+
+struct ps_door {
+    const char *path;   /* exact, or a prefix when it ends with '/' */
+    const char *label;  /* for metrics and logs */
+    unsigned methods;   /* bits 1 << enum ps_http_method */
+    enum ps_door_kind kind;
+    enum ps_family family; /* whose errors it speaks */
+    enum ps_operation operation;
+    bool open;          /* needs no key */
+};
+/* NULL: no such path. */
+const struct ps_door *ps_door_find(struct ps_slice path);
+/* "GET, HEAD, OPTIONS" into ret (at least 64 bytes). */
+void ps_door_allow(const struct ps_door *door, char *ret, size_t size);
+
+/* inference.c: the front of an exchange. */
+int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault);
+/* own.c: doors that answer by themselves, when the request is complete. */
+void ps_own_answer(struct ps_conn *conn);
+
+static inline const struct ps_config *ps_conn_config(const struct ps_conn *conn)
+{
+    return conn->server->gl->snapshot->config;
+}
+
+#endif

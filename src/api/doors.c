@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conn.h"
+
+#include <string.h>
+
+#define METHOD(name) (1u << PS_HTTP_##name)
+#define ANY_METHOD (METHOD(GET) | METHOD(POST) | METHOD(PUT) | METHOD(PATCH) | METHOD(DELETE))
+
+/* First match wins; HEAD goes with GET, OPTIONS with all. */
+static const struct ps_door doors[] = {
+    {"/generate", "generate", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_GENERATE, PS_OP_CHAT, false},
+    {"/v1/chat/completions", "chat", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_CHAT, false},
+    {"/v1/completions", "completions", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_COMPLETE, false},
+    {"/v1/embeddings", "embeddings", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_EMBED, false},
+    {"/v1/models", "models", METHOD(GET) | METHOD(HEAD), PS_DOOR_MODELS, PS_FAMILY_OPENAI, PS_OP_MODELS, false},
+    {"/v1/models/", "models", METHOD(GET) | METHOD(HEAD), PS_DOOR_MODELS, PS_FAMILY_OPENAI, PS_OP_MODELS, false},
+    {"/health/live", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_LIVE, PS_FAMILY_GENERATE, PS_OP_PASS, true},
+    {"/health/ready", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_READY, PS_FAMILY_GENERATE, PS_OP_PASS, true},
+    {"/health", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_LIVE, PS_FAMILY_GENERATE, PS_OP_PASS, true},
+    {"/healthz", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_LIVE, PS_FAMILY_GENERATE, PS_OP_PASS, true},
+    {"/metrics", "metrics", METHOD(GET) | METHOD(HEAD), PS_DOOR_METRICS, PS_FAMILY_GENERATE, PS_OP_PASS, true},
+    {"/v1/", "pass", ANY_METHOD, PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_PASS, false},
+};
+
+/*
+ * What lies in the provider's account and belongs to whoever uploaded it, or will be our own: relaying these with
+ * a key that all clients share would show each the others' data.
+ */
+static const char *const withheld[] = {"files",        "batches",       "messages", "responses",     "organization",
+                                       "fine_tuning",  "uploads",       "threads",  "vector_stores", "assistants",
+                                       "conversations", "containers",   "evals"};
+
+static bool names(struct ps_slice path, const char *segment)
+{
+    size_t len = strlen(segment);
+    return path.len >= len && memcmp(path.ptr, segment, len) == 0 && (path.len == len || path.ptr[len] == '/');
+}
+
+/* A path behind /v1/ that may be relayed: plain segments, so that what we check is what the upstream sees. */
+static bool may_pass(struct ps_slice path)
+{
+    size_t segment = 0;
+    for (size_t i = 0; i <= path.len; i++) {
+        char byte = i < path.len ? path.ptr[i] : '/';
+        if (byte == '/') {
+            struct ps_slice part = ps_slice(path.ptr + segment, i - segment);
+            if (part.len == 0 || ps_slice_eq_cstr(part, ".") || ps_slice_eq_cstr(part, "..")) {
+                return false;
+            }
+            segment = i + 1;
+        } else if (!((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
+                     strchr("-._~:@", byte) != NULL)) {
+            return false;
+        }
+    }
+    for (size_t i = 0; i < sizeof(withheld) / sizeof(withheld[0]); i++) {
+        if (names(path, withheld[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+const struct ps_door *ps_door_find(struct ps_slice path)
+{
+    for (size_t i = 0; i < sizeof(doors) / sizeof(doors[0]); i++) {
+        struct ps_slice known = ps_slice_cstr(doors[i].path);
+        if (known.ptr[known.len - 1] != '/') {
+            if (ps_slice_eq(path, known)) {
+                return &doors[i];
+            }
+        } else if (ps_slice_starts(path, known) && path.len > known.len) {
+            bool relayed = doors[i].operation == PS_OP_PASS;
+            if (!relayed || may_pass(ps_slice(path.ptr + known.len, path.len - known.len))) {
+                return &doors[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+void ps_door_allow(const struct ps_door *door, char *ret, size_t size)
+{
+    size_t len = 0;
+    ret[0] = '\0';
+    for (int method = 0; method < PS_HTTP_OTHER; method++) {
+        if ((door->methods >> method & 1) != 0 || method == PS_HTTP_OPTIONS) {
+            const char *name = ps_http_method_name((enum ps_http_method)method);
+            size_t need = strlen(name) + (len > 0 ? 2 : 0);
+            if (len + need < size) {
+                memcpy(ret + len, ", ", len > 0 ? 2 : 0);
+                memcpy(ret + len + (len > 0 ? 2 : 0), name, strlen(name) + 1);
+                len += need;
+            }
+        }
+    }
+}

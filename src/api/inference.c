@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conn.h"
+
+#include <string.h>
+
+/*
+ * The front of an exchange on an HTTP connection.
+ *
+ * The happy path: the head opens the exchange; its commit brings the status line; events bring bytes, the
+ * upstream's own (same family) or what the door's writer makes of them; the end brings the last chunk. A door whose
+ * answer is one JSON object of ours writes nothing before the end, so that until then a fault is still a status.
+ *
+ * How it fails: a fault before the status line is an error answer in the door's shape, or the upstream's own. After
+ * it, an event stream gets one error event and the connection ends without its last chunk; anything else just ends.
+ * When the client reads too slowly the exchange is paused at the stream's high watermark and resumed below the low
+ * one.
+ */
+
+#define HEAD_BYTES 65536
+
+/* ---- the request ---- */
+
+#define MAX_UP_HEADERS 16
+
+static struct ps_call_header *headers_up(struct ps_conn *conn, size_t *ret_count)
+{
+    const struct ps_http_head *head = conn->request.head;
+    struct ps_call_header kept[MAX_UP_HEADERS];
+    size_t count = 0;
+    for (size_t i = 0; i < head->header_count && count < MAX_UP_HEADERS; i++) {
+        if (ps_header_goes_up(head->headers[i].name)) {
+            kept[count++] = (struct ps_call_header){head->headers[i].name, head->headers[i].value};
+        }
+    }
+    *ret_count = count;
+    if (count == 0) {
+        return NULL;
+    }
+    struct ps_call_header *copy = ps_arena_alloc(&conn->arena, count * sizeof(*copy));
+    if (copy == NULL) {
+        *ret_count = 0;
+        return NULL;
+    }
+    memcpy(copy, kept, count * sizeof(*copy));
+    return copy;
+}
+
+static bool is_hex(struct ps_slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (!((text.ptr[i] >= '0' && text.ptr[i] <= '9') || (text.ptr[i] >= 'a' && text.ptr[i] <= 'f'))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* W3C Trace Context, section 3.2.2: version 00, lower-case hex, ids not all zero. */
+static struct ps_slice traceparent(const struct ps_http_head *head)
+{
+    size_t count = 0;
+    struct ps_slice value = ps_http_value(head, "traceparent", &count);
+    if (count != 1 || value.len != 55 || memcmp(value.ptr, "00-", 3) != 0 || value.ptr[35] != '-' ||
+        value.ptr[52] != '-' || !is_hex(ps_slice(value.ptr + 3, 32)) || !is_hex(ps_slice(value.ptr + 36, 16)) ||
+        !is_hex(ps_slice(value.ptr + 53, 2)) || memcmp(value.ptr + 3, "00000000000000000000000000000000", 32) == 0) {
+        return PS_SLICE_NONE;
+    }
+    return value;
+}
+
+/*
+ * What the body may be. /generate takes JSON, bare text, and under the type `curl -d` sends by itself either;
+ * the /v1 doors take JSON, also under that type. Relayed paths take what the upstream takes.
+ */
+static int check_media(struct ps_conn *conn, struct ps_reader_options *reader, struct ps_fault *fault)
+{
+    const struct ps_door *door = conn->request.door;
+    const struct ps_http_head *head = conn->request.head;
+    struct ps_slice type = ps_http_value(head, "content-type", NULL);
+    struct ps_slice encoding = ps_http_value(head, "content-encoding", NULL);
+    if (encoding.len > 0 && !ps_slice_ieq(encoding, PS_SLICE_LIT("identity"))) {
+        return ps_fault_set(fault, PS_FAULT_UNSUPPORTED_MEDIA, NULL,
+                            "Content-Encoding is not supported: send the body uncompressed.");
+    }
+    bool json = type.len == 0 || ps_http_media_is(type, "application/json");
+    bool form = ps_http_media_is(type, "application/x-www-form-urlencoded");
+    if (door->operation == PS_OP_PASS || json) {
+        reader->text_or_json = door->family == PS_FAMILY_GENERATE && type.len == 0;
+        return 0;
+    }
+    if (door->family == PS_FAMILY_GENERATE) {
+        reader->text_or_json = form;
+        reader->bare_text = ps_http_media_is(type, "text/plain");
+    }
+    if (form || reader->bare_text) {
+        return 0;
+    }
+    return ps_fault_set(fault, PS_FAULT_UNSUPPORTED_MEDIA, NULL, "Content-Type must be application/json%s.",
+                        door->family == PS_FAMILY_GENERATE ? " or text/plain" : "");
+}
+
+static const struct ps_front_ops front_ops;
+
+int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault)
+{
+    struct ps_conn_request *request = &conn->request;
+    const struct ps_http_head *head = request->head;
+    struct ps_exchange_spec spec = {
+        .door = request->door->label,
+        .family = request->door->family,
+        .operation = request->door->operation,
+        .identity = request->identity,
+        .method = head->method_text,
+        .path = ps_slice(head->path.ptr + 3, head->path.len - 3), /* behind "/v1" */
+        .query = head->query,
+        .content_type = ps_http_value(head, "content-type", NULL),
+        .accept = ps_http_value(head, "accept", NULL),
+        .provider = ps_http_value(head, "x-penstock-provider", NULL),
+        .credential = ps_access_credential(conn),
+        .client_request_id = request->client_id,
+        .traceparent = traceparent(head),
+        .client = request->client,
+        .request_id = request->id,
+        .received_us = request->received_us,
+    };
+    if (check_media(conn, &spec.reader, fault) != 0) {
+        return -1;
+    }
+    request->want_text = request->door->family == PS_FAMILY_GENERATE && ps_http_accepts(spec.accept, "text/plain");
+    spec.reader.want_text = request->want_text;
+    spec.headers = headers_up(conn, &spec.header_count);
+    request->exchange = ps_exchange_open(conn->server->gl, &conn->arena, &spec, &front_ops, conn);
+    if (request->exchange == NULL) {
+        return ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL, "The gateway is short of memory; try again later.");
+    }
+    return 0;
+}
+
+/* ---- the answer ---- */
+
+/* Queues body bytes within the answer's framing. */
+static void write_body(struct ps_conn *conn, struct ps_slice bytes)
+{
+    struct ps_conn_request *request = &conn->request;
+    if (bytes.len == 0 || request->status == 0) {
+        return;
+    }
+    int result;
+    if (request->framing == PS_HTTP_CHUNKED) {
+        char head[20];
+        struct ps_slice parts[] = {ps_slice(head, ps_http_chunk_head(head, bytes.len)), bytes, PS_SLICE_LIT("\r\n")};
+        result = ps_stream_writev(conn->stream, parts, 3);
+    } else {
+        result = ps_stream_write(conn->stream, bytes.ptr, bytes.len);
+    }
+    if (result != 0) {
+        (void)ps_fault_set(&request->fault, PS_FAULT_NO_MEMORY, NULL, "The gateway's buffer memory is used up.");
+        ps_conn_cut(conn, PS_END_CUT, &request->fault, false);
+        return;
+    }
+    request->sent += bytes.len;
+    if (ps_stream_is_full(conn->stream)) {
+        ps_exchange_pause(request->exchange);
+    }
+}
+
+static void begin_body(struct ps_conn *conn, const struct ps_answer *answer, struct ps_slice content_type, int64_t length)
+{
+    struct ps_conn_request *request = &conn->request;
+    struct ps_buf out;
+    ps_buf_init(&out, HEAD_BYTES);
+    ps_reply_begin(conn, &out, answer->status);
+    if (content_type.len > 0) {
+        ps_http_write_header(&out, PS_SLICE_LIT("content-type"), content_type);
+    }
+    if (answer->stream || request->want_text) {
+        ps_http_write_header_cstr(&out, "cache-control", "no-cache");
+        ps_http_write_header_cstr(&out, "x-accel-buffering", "no");
+    }
+    for (size_t i = 0; i < answer->header_count; i++) {
+        ps_http_write_header(&out, answer->headers[i].name, answer->headers[i].value);
+    }
+    request->framing = PS_HTTP_CHUNKED;
+    if (length >= 0) {
+        request->framing = PS_HTTP_LENGTH;
+        request->length = (uint64_t)length;
+    } else if (request->head->minor == 0) {
+        request->framing = PS_HTTP_UNTIL_CLOSE;
+        request->keep_alive = false;
+    }
+    ps_http_write_end(&out, request->framing, request->length, request->keep_alive, request->head->minor);
+    struct ps_slice head = ps_buf_view(&out);
+    if (out.failed || ps_stream_write(conn->stream, head.ptr, head.len) != 0) {
+        (void)ps_fault_set(&request->fault, PS_FAULT_NO_MEMORY, NULL, "The gateway's buffer memory is used up.");
+        ps_conn_cut(conn, PS_END_CUT, &request->fault, false);
+    }
+    ps_buf_deinit(&out);
+}
+
+/* The door's own form of the answer. -1: no memory. */
+static int make_writer(struct ps_conn *conn)
+{
+    struct ps_conn_request *request = &conn->request;
+    enum ps_writer_mode mode = request->want_text                                 ? PS_WRITER_TEXT
+                               : ps_exchange_request(request->exchange)->stream ? PS_WRITER_SSE
+                                                                                  : PS_WRITER_WHOLE;
+    request->writer = ps_writer_new(ps_dialect_of_family(request->door->family), mode,
+                                    (size_t)ps_conn_config(conn)->limits.event_bytes, &conn->arena);
+    request->whole = mode == PS_WRITER_WHOLE;
+    request->sse = mode == PS_WRITER_SSE;
+    return request->writer != NULL ? 0 : -1;
+}
+
+static void on_commit(void *arg, const struct ps_answer *answer)
+{
+    struct ps_conn *conn = arg;
+    struct ps_conn_request *request = &conn->request;
+    request->answer = answer;
+    if (answer->raw) {
+        request->sse = answer->stream;
+        begin_body(conn, answer, answer->content_type, answer->length);
+        return;
+    }
+    if (make_writer(conn) != 0) {
+        (void)ps_fault_set(&request->fault, PS_FAULT_NO_MEMORY, NULL, "The gateway is short of memory.");
+        return;
+    }
+    if (!request->whole) {
+        begin_body(conn, answer, ps_slice_cstr(ps_writer_content_type(request->writer)), -1);
+    }
+}
+
+static void on_event(void *arg, const struct ps_event *event)
+{
+    struct ps_conn *conn = arg;
+    struct ps_conn_request *request = &conn->request;
+    if (request->answer->raw) {
+        write_body(conn, event->raw);
+        return;
+    }
+    if (request->writer == NULL || request->fault.kind != PS_FAULT_NONE) {
+        return;
+    }
+    struct ps_buf out;
+    ps_buf_init(&out, (size_t)ps_conn_config(conn)->limits.event_bytes * 2 + 1024);
+    if (ps_writer_event(request->writer, event, &out, &request->fault) == 0) {
+        write_body(conn, ps_buf_view(&out));
+    }
+    ps_buf_deinit(&out);
+}
+
+static void end_whole(struct ps_conn *conn, struct ps_slice body)
+{
+    struct ps_buf out;
+    ps_buf_init(&out, HEAD_BYTES);
+    ps_reply_begin(conn, &out, 200);
+    ps_http_write_header_cstr(&out, "content-type", "application/json");
+    ps_reply_send(conn, &out, body);
+    ps_buf_deinit(&out);
+}
+
+static void end_body(struct ps_conn *conn)
+{
+    struct ps_conn_request *request = &conn->request;
+    if (request->framing == PS_HTTP_CHUNKED &&
+        ps_stream_write(conn->stream, ps_http_last_chunk.ptr, ps_http_last_chunk.len) != 0) {
+        ps_conn_cut(conn, PS_END_CUT, &request->fault, false);
+        return;
+    }
+    if (request->framing == PS_HTTP_LENGTH && request->sent != request->length) {
+        ps_conn_cut(conn, PS_END_CUT, &request->fault, true);
+        return;
+    }
+    ps_conn_answered(conn, PS_END_DONE, NULL);
+}
+
+static void complete(struct ps_conn *conn)
+{
+    struct ps_conn_request *request = &conn->request;
+    if (request->answer->raw) {
+        end_body(conn);
+        return;
+    }
+    struct ps_answer_info info;
+    struct ps_buf out;
+    ps_exchange_info(request->exchange, &info);
+    ps_buf_init(&out, (size_t)ps_conn_config(conn)->limits.event_bytes * 6 + 65536);
+    ps_writer_end(request->writer, &info, &out);
+    if (request->whole) {
+        end_whole(conn, ps_buf_view(&out));
+    } else {
+        write_body(conn, ps_buf_view(&out));
+        if (conn->state != PS_CONN_CLOSING) {
+            end_body(conn);
+        }
+    }
+    ps_buf_deinit(&out);
+}
+
+/* The upstream's own error, byte for byte. */
+static void relay_error(struct ps_conn *conn, const struct ps_outcome *outcome)
+{
+    struct ps_conn_request *request = &conn->request;
+    struct ps_buf out;
+    struct ps_buf body;
+    request->fault = outcome->fault;
+    ps_buf_init(&out, HEAD_BYTES);
+    ps_buf_init(&body, HEAD_BYTES);
+    char *bytes = ps_buf_reserve(&body, outcome->body->len + 1);
+    if (bytes != NULL) {
+        ps_chain_copy(outcome->body, 0, outcome->body->len, bytes);
+        ps_buf_commit(&body, outcome->body->len);
+    }
+    ps_reply_begin(conn, &out, outcome->fault.status);
+    if (outcome->content_type.len > 0) {
+        ps_http_write_header(&out, PS_SLICE_LIT("content-type"), outcome->content_type);
+    }
+    for (size_t i = 0; i < outcome->header_count; i++) {
+        ps_http_write_header(&out, outcome->headers[i].name, outcome->headers[i].value);
+    }
+    ps_reply_send(conn, &out, ps_buf_view(&body));
+    ps_buf_deinit(&out);
+    ps_buf_deinit(&body);
+}
+
+/* After the status line: one error event where the client can understand one, then the cut. */
+static void cut(struct ps_conn *conn, const struct ps_fault *fault, bool told)
+{
+    struct ps_conn_request *request = &conn->request;
+    if (request->sse && !told) {
+        struct ps_buf out;
+        ps_buf_init(&out, HEAD_BYTES);
+        ps_dialect_write_fault_event(ps_dialect_of_family(request->door->family), fault,
+                                     ps_slice_cstr(request->id.text), &out);
+        write_body(conn, ps_buf_view(&out));
+        ps_buf_deinit(&out);
+    }
+    /* Without a last chunk or the promised length an end of the connection is not the end of the answer; where the
+     * connection's end is the only mark there is, it has to be a reset. */
+    ps_conn_cut(conn, PS_END_CUT, fault, request->framing != PS_HTTP_UNTIL_CLOSE || request->sse);
+}
+
+static void on_end(void *arg, const struct ps_outcome *outcome)
+{
+    struct ps_conn *conn = arg;
+    struct ps_conn_request *request = &conn->request;
+    const struct ps_fault *fault = outcome->fault.kind != PS_FAULT_NONE ? &outcome->fault : &request->fault;
+    if (conn->state == PS_CONN_CLOSING) {
+        return;
+    }
+    if (fault->kind == PS_FAULT_NONE) {
+        complete(conn);
+    } else if (request->status != 0) {
+        cut(conn, fault, outcome->told);
+    } else if (outcome->verbatim && outcome->body != NULL) {
+        relay_error(conn, outcome);
+    } else {
+        ps_reply_fault(conn, fault);
+    }
+}
+
+static const struct ps_front_ops front_ops = {on_commit, on_event, on_end};

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conn.h"
+
+#include "penstock/gateway/models.h"
+
+/* The doors that answer by themselves: health, metrics, models. None of them waits for anything. */
+
+#define JSON "application/json"
+#define METRICS_BYTES (16u << 20)
+#define MODELS_BYTES (16u << 20)
+
+static void answer_ready(struct ps_conn *conn)
+{
+    if (conn->server->draining || atomic_load(&conn->server->gl->gateway->draining)) {
+        ps_reply(conn, 503, JSON, PS_SLICE_LIT("{\"status\":\"draining\"}\n"));
+    } else {
+        ps_reply(conn, 200, JSON, PS_SLICE_LIT("{\"status\":\"ready\"}\n"));
+    }
+}
+
+static void answer_metrics(struct ps_conn *conn)
+{
+    struct ps_buf out;
+    ps_buf_init(&out, METRICS_BYTES);
+    ps_metrics_render(conn->server->gl->gateway->metrics, &out);
+    if (out.failed) {
+        struct ps_fault fault;
+        (void)ps_fault_set(&fault, PS_FAULT_NO_MEMORY, NULL, "Not enough memory to print the metrics.");
+        ps_reply_fault(conn, &fault);
+    } else {
+        ps_reply(conn, 200, PS_METRICS_CONTENT_TYPE, ps_buf_view(&out));
+    }
+    ps_buf_deinit(&out);
+}
+
+static void no_such_model(struct ps_conn *conn, struct ps_slice id)
+{
+    struct ps_fault fault;
+    (void)ps_fault_set(&fault, PS_FAULT_MODEL_NOT_FOUND, "model", "The model \"%.*s\" does not exist.",
+                       (int)(id.len < 100 ? id.len : 100), id.ptr);
+    ps_reply_fault(conn, &fault);
+}
+
+static void answer_models(struct ps_conn *conn)
+{
+    struct ps_slice prefix = PS_SLICE_LIT("/v1/models/");
+    struct ps_slice path = conn->request.head->path;
+    struct ps_buf out;
+    ps_buf_init(&out, MODELS_BYTES);
+    if (path.len > prefix.len) {
+        struct ps_slice raw = ps_slice(path.ptr + prefix.len, path.len - prefix.len);
+        char *id = ps_arena_alloc(&conn->arena, raw.len + 1);
+        ptrdiff_t len = id != NULL ? ps_http_unescape(raw, true, id) : -1;
+        if (len <= 0 || !ps_models_get(conn->server->gl, ps_slice(id, (size_t)len), &out)) {
+            no_such_model(conn, len > 0 ? ps_slice(id, (size_t)len) : raw);
+            ps_buf_deinit(&out);
+            return;
+        }
+    } else {
+        ps_models_list(conn->server->gl, &out);
+    }
+    ps_reply(conn, 200, JSON, ps_buf_view(&out));
+    ps_buf_deinit(&out);
+}
+
+void ps_own_answer(struct ps_conn *conn)
+{
+    switch (conn->request.door->kind) {
+    case PS_DOOR_HEALTH_LIVE:
+        ps_reply(conn, 200, JSON, PS_SLICE_LIT("{\"status\":\"live\"}\n"));
+        break;
+    case PS_DOOR_HEALTH_READY:
+        answer_ready(conn);
+        break;
+    case PS_DOOR_METRICS:
+        answer_metrics(conn);
+        break;
+    case PS_DOOR_MODELS:
+        answer_models(conn);
+        break;
+    case PS_DOOR_EXCHANGE:
+        break; /* not here: its exchange answers */
+    }
+}
