@@ -109,7 +109,7 @@ enum ps_config_while_loading { PS_WHILE_LOADING_WAIT, PS_WHILE_LOADING_REJECT };
 
 /* Per provider; -1 where not given: then limits.* or the default holds. */
 struct ps_config_timeouts {
-    int64_t connect;     /* default 10 s: name, TCP, proxy and TLS together */
+    int64_t connect;     /* always given: 10 s by default. Name, TCP, proxy and TLS together */
     int64_t request;
     int64_t first_token;
     int64_t stream_idle;
@@ -197,7 +197,10 @@ struct ps_config {
 /* What the command line adds or overrides. */
 struct ps_config_overrides {
     const char *listen;     /* -l; NULL: none. Replaces listen: */
-    const char *model_file; /* -m; NULL: none */
+    const char *model_file; /* -m; NULL: none. Adds provider "embedded" and an alias, the default model */
+    const char *const *dialects; /* NULL-terminated: which of them providers from the environment may use;
+                                    NULL: all */
+    bool no_files; /* fuzzing: files that the configuration names are taken as read and never opened */
 };
 
 /* Mistakes, in the order found. */
@@ -211,7 +214,10 @@ void ps_config_errors_deinit(struct ps_config_errors *errors);
 void ps_config_error(struct ps_config_errors *errors, struct ps_config_at at, const char *key, const char *format,
                      ...) __attribute__((format(printf, 4, 5)));
 
-/* Second pass of an upper room: looks at the whole snapshot, reports with ps_config_error. */
+/*
+ * Second pass of an upper room: looks at the whole snapshot, reports with ps_config_error. Runs only when
+ * nothing was wrong before, so it may rely on what this room has checked.
+ */
 typedef void (*ps_config_check_fn)(const struct ps_config *config, struct ps_config_errors *errors);
 
 /*
@@ -226,6 +232,12 @@ struct ps_config *ps_config_load(const char *file, const struct ps_config_overri
 struct ps_config *ps_config_parse(const char *name, struct ps_slice yaml, const struct ps_config_overrides *overrides,
                                   const ps_config_check_fn *checks, size_t check_count,
                                   struct ps_config_errors *errors) __attribute__((warn_unused_result));
+
+/*
+ * What changed from one snapshot to the next and cannot be had without a restart: the key paths, separated
+ * by ", ". Returns how many.
+ */
+size_t ps_config_restart_keys(const struct ps_config *before, const struct ps_config *after, struct ps_buf *out);
 
 /* Any thread. */
 struct ps_config *ps_config_ref(struct ps_config *config);
