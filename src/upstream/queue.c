@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "upstream_priv.h"
+
+/*
+ * Places: one per call in flight, max_connections of them over all loops.
+ *
+ * Who asks takes a place with one atomic step while nobody waits. Else it goes to the end of the one queue
+ * of all loops, under the lock. Who gives a place back hands it to the head of that queue, whichever loop
+ * that call lives on, and wakes that loop.
+ *
+ * No wake-up is lost: a giver lowers `active` and then reads `waiting`; an asker raises `waiting` and then
+ * tries `active` once more. Both are sequentially consistent, so at least one of the two sees the other.
+ */
+
+static bool take_place(struct ps_upstream_shared *shared)
+{
+    unsigned active = atomic_load(&shared->active);
+    while (active < shared->max_connections) {
+        if (atomic_compare_exchange_weak(&shared->active, &active, active + 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Under the lock. `here`: the upstream whose loop is running. */
+static void grant(struct ps_upstream_shared *shared, struct ps_upstream *here)
+{
+    while (!ps_list_empty(&shared->queue) && take_place(shared)) {
+        struct ps_call *call =
+            PS_CONTAINER_OF(ps_list_pop(&shared->queue), struct ps_call, link);
+        call->granted = true;
+        (void)atomic_fetch_sub(&shared->waiting, 1);
+        ps_list_push_back(&call->upstream->granted, &call->link);
+        atomic_store(&call->upstream->has_grants, true);
+        if (call->upstream == here) {
+            ps_upstream_defer(here);
+        } else {
+            /* Cannot be closed meanwhile: to close, it first takes its calls out under this lock. */
+            (void)uv_async_send(&call->upstream->wake);
+        }
+    }
+}
+
+enum ps_place ps_place_ask(struct ps_call *call)
+{
+    struct ps_upstream_shared *shared = call->upstream->shared;
+    enum ps_place place = PS_PLACE_WAIT;
+
+    if (atomic_load(&shared->waiting) == 0 && take_place(shared)) {
+        return PS_PLACE_TAKEN;
+    }
+    uv_mutex_lock(&shared->lock);
+    if (atomic_load(&shared->waiting) >= shared->max_queue) {
+        /* With no queue at all, a place that came free since the first look still counts. */
+        bool free_now = atomic_load(&shared->waiting) == 0 && take_place(shared);
+        place = free_now ? PS_PLACE_TAKEN : PS_PLACE_FULL;
+    } else {
+        ps_list_push_back(&shared->queue, &call->link);
+        (void)atomic_fetch_add(&shared->waiting, 1);
+        grant(shared, call->upstream);
+    }
+    uv_mutex_unlock(&shared->lock);
+    return place;
+}
+
+void ps_place_release(struct ps_upstream *upstream)
+{
+    struct ps_upstream_shared *shared = upstream->shared;
+
+    (void)atomic_fetch_sub(&shared->active, 1);
+    if (atomic_load(&shared->waiting) > 0) {
+        uv_mutex_lock(&shared->lock);
+        grant(shared, upstream);
+        uv_mutex_unlock(&shared->lock);
+    }
+}
+
+bool ps_place_leave(struct ps_call *call)
+{
+    struct ps_upstream_shared *shared = call->upstream->shared;
+
+    uv_mutex_lock(&shared->lock);
+    bool granted = call->granted;
+    ps_list_remove(&call->link);
+    if (!granted) {
+        (void)atomic_fetch_sub(&shared->waiting, 1);
+    }
+    uv_mutex_unlock(&shared->lock);
+    return granted;
+}
+
+bool ps_place_granted(struct ps_call *call)
+{
+    struct ps_upstream_shared *shared = call->upstream->shared;
+
+    uv_mutex_lock(&shared->lock);
+    bool granted = call->granted;
+    uv_mutex_unlock(&shared->lock);
+    return granted;
+}
+
+void ps_place_collect(struct ps_upstream *upstream)
+{
+    struct ps_link taken;
+    struct ps_link *link;
+
+    if (!atomic_load(&upstream->has_grants)) {
+        return;
+    }
+    ps_list_init(&taken);
+    uv_mutex_lock(&upstream->shared->lock);
+    atomic_store(&upstream->has_grants, false);
+    ps_list_move(&upstream->granted, &taken);
+    uv_mutex_unlock(&upstream->shared->lock);
+    while ((link = ps_list_pop(&taken)) != NULL) {
+        PS_CONTAINER_OF(link, struct ps_call, link)->state = PS_CALL_READY;
+        ps_list_push_back(&upstream->ready, link);
+    }
+}
