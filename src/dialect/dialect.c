@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "dialect_priv.h"
+
+#include "penstock/base/mem.h"
+
+#define DEFAULT_DEPTH 64
+#define DEFAULT_NODES 1000000
+
+static const struct ps_dialect *const dialects[] = {
+    &ps_dialect_openai,
+    &ps_dialect_generate,
+};
+#define DIALECT_COUNT (sizeof(dialects) / sizeof(dialects[0]))
+
+/* Those that have an upstream. */
+static const char *const names[] = {"openai", NULL};
+
+int ps_dialect_global_init(void)
+{
+    for (size_t i = 0; i < DIALECT_COUNT; i++) {
+        if (dialects[i]->global_init() != 0) {
+            ps_dialect_global_deinit();
+            return -1;
+        }
+    }
+    return 0;
+}
+
+void ps_dialect_global_deinit(void)
+{
+    for (size_t i = 0; i < DIALECT_COUNT; i++) {
+        dialects[i]->global_deinit();
+    }
+}
+
+const struct ps_dialect *ps_dialect_find(const char *name)
+{
+    for (size_t i = 0; i < DIALECT_COUNT; i++) {
+        if (dialects[i]->speaks != NULL && strcmp(dialects[i]->name, name) == 0) {
+            return dialects[i];
+        }
+    }
+    return NULL;
+}
+
+const char *const *ps_dialect_names(void)
+{
+    return names;
+}
+
+const struct ps_dialect *ps_dialect_of_family(enum ps_family family)
+{
+    for (size_t i = 0; i < DIALECT_COUNT; i++) {
+        if (dialects[i]->family == family) {
+            return dialects[i];
+        }
+    }
+    return NULL;
+}
+
+enum ps_family ps_dialect_family(const struct ps_dialect *dialect)
+{
+    return dialect->family;
+}
+
+bool ps_dialect_speaks(const struct ps_dialect *dialect, enum ps_family front,
+                       enum ps_operation operation)
+{
+    return dialect->speaks != NULL && dialect->speaks(front, operation);
+}
+
+void ps_dialect_credential(const struct ps_dialect *dialect, const char **ret_header,
+                           const char **ret_prefix)
+{
+    *ret_header = dialect->credential_header;
+    *ret_prefix = dialect->credential_prefix;
+}
+
+/* ---- reader ---- */
+
+struct ps_reader *ps_reader_new(const struct ps_dialect *dialect,
+                                const struct ps_reader_options *options, struct ps_request *request,
+                                struct ps_arena *arena)
+{
+    struct ps_reader *reader = ps_arena_calloc(arena, dialect->reader_size);
+
+    if (reader == NULL) {
+        return NULL;
+    }
+    reader->dialect = dialect;
+    reader->options = *options;
+    if (reader->options.json_depth == 0) {
+        reader->options.json_depth = DEFAULT_DEPTH;
+    }
+    if (reader->options.json_nodes == 0) {
+        reader->options.json_nodes = DEFAULT_NODES;
+    }
+    reader->request = request;
+    reader->arena = arena;
+    return dialect->reader_init(reader) == 0 ? reader : NULL;
+}
+
+int ps_reader_feed(struct ps_reader *reader, const char *ptr, size_t len,
+                   struct ps_fault *ret_fault)
+{
+    return len > 0 ? reader->dialect->reader_feed(reader, ptr, len, ret_fault) : 0;
+}
+
+int ps_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault)
+{
+    return reader->dialect->reader_finish(reader, ret_fault);
+}
+
+/* ---- asking ---- */
+
+int ps_dialect_encode(const struct ps_dialect *dialect, const struct ps_request *request,
+                      const struct ps_encode_options *options, struct ps_arena *arena,
+                      struct ps_encoded *ret, struct ps_fault *ret_fault)
+{
+    if (!ps_dialect_speaks(dialect, request->family, request->operation)) {
+        return ps_fault_set(ret_fault, PS_FAULT_UNSUPPORTED_OPERATION, NULL,
+                            "The provider of this model does not offer this operation (%s).",
+                            ps_operation_name(request->operation));
+    }
+    return dialect->encode(request, options, arena, ret, ret_fault);
+}
+
+/* ---- decoder ---- */
+
+struct ps_decoder *ps_decoder_new(const struct ps_dialect *dialect,
+                                  const struct ps_decoder_options *options, struct ps_arena *arena,
+                                  ps_event_fn on_event, void *arg)
+{
+    struct ps_decoder *decoder = ps_calloc(1, dialect->decoder_size);
+
+    (void)arena; /* several attempts share it, so a decoder gives its memory back itself */
+    if (decoder == NULL) {
+        return NULL;
+    }
+    decoder->dialect = dialect;
+    decoder->options = *options;
+    decoder->options.content_type = PS_SLICE_NONE;
+    if (decoder->options.json_depth == 0) {
+        decoder->options.json_depth = DEFAULT_DEPTH;
+    }
+    if (decoder->options.json_nodes == 0) {
+        decoder->options.json_nodes = DEFAULT_NODES;
+    }
+    decoder->on_event = on_event;
+    decoder->arg = arg;
+    if (dialect->decoder_init(decoder, options->content_type) != 0) {
+        ps_decoder_free(decoder);
+        return NULL;
+    }
+    return decoder;
+}
+
+void ps_decoder_free(struct ps_decoder *decoder)
+{
+    if (decoder != NULL) {
+        decoder->dialect->decoder_deinit(decoder);
+        ps_free(decoder);
+    }
+}
+
+enum ps_decode ps_decoder_feed(struct ps_decoder *decoder, const char *ptr, size_t len)
+{
+    if (decoder->stopped || decoder->broken || decoder->ended || len == 0) {
+        return ps_decoder_result(decoder);
+    }
+    return decoder->dialect->decoder_feed(decoder, ptr, len);
+}
+
+enum ps_decode ps_decoder_finish(struct ps_decoder *decoder)
+{
+    if (decoder->stopped || decoder->broken || decoder->ended) {
+        return ps_decoder_result(decoder);
+    }
+    return decoder->dialect->decoder_finish(decoder);
+}
+
+const struct ps_fault *ps_decoder_fault(const struct ps_decoder *decoder)
+{
+    return &decoder->fault;
+}
+
+bool ps_decoder_emit(struct ps_decoder *decoder, struct ps_event *event)
+{
+    event->raw = decoder->raw;
+    event->withheld = decoder->withheld && decoder->raw.len > 0;
+    decoder->raw = PS_SLICE_NONE;
+    if (event->kind == PS_EVENT_DONE || event->kind == PS_EVENT_FAULT) {
+        decoder->ended = true;
+    }
+    if (!decoder->on_event(decoder->arg, event)) {
+        decoder->stopped = true;
+    }
+    return !decoder->stopped;
+}
+
+bool ps_decoder_emit_kind(struct ps_decoder *decoder, enum ps_event_kind kind)
+{
+    struct ps_event event = {.kind = kind, .usage = PS_USAGE_NONE};
+
+    return ps_decoder_emit(decoder, &event);
+}
+
+enum ps_decode ps_decoder_break(struct ps_decoder *decoder, enum ps_fault_kind kind,
+                                const char *why)
+{
+    (void)ps_fault_set(&decoder->fault, kind, NULL, "%s", why);
+    decoder->broken = true;
+    return PS_DECODE_BROKEN;
+}
+
+enum ps_decode ps_decoder_result(const struct ps_decoder *decoder)
+{
+    return decoder->broken ? PS_DECODE_BROKEN : decoder->stopped ? PS_DECODE_STOPPED : PS_DECODE_OK;
+}
+
+void ps_dialect_fault(const struct ps_dialect *dialect, int status, struct ps_slice body,
+                      struct ps_fault *ret_fault)
+{
+    dialect->fault(status, body, ret_fault);
+}
+
+int ps_dialect_models(const struct ps_dialect *dialect, struct ps_slice body,
+                      void (*fn)(void *arg, struct ps_slice id, struct ps_slice object), void *arg)
+{
+    return dialect->models != NULL ? dialect->models(body, fn, arg) : -1;
+}
+
+/* ---- writer ---- */
+
+struct ps_writer *ps_writer_new(const struct ps_dialect *dialect, enum ps_writer_mode mode,
+                                size_t max_bytes, struct ps_arena *arena)
+{
+    struct ps_writer *writer;
+
+    (void)arena;
+    if (dialect->writer_size == 0) {
+        return NULL;
+    }
+    writer = ps_calloc(1, dialect->writer_size);
+    if (writer == NULL) {
+        return NULL;
+    }
+    writer->dialect = dialect;
+    writer->mode = mode;
+    writer->max_bytes = max_bytes;
+    if (dialect->writer_init(writer) != 0) {
+        ps_writer_free(writer);
+        return NULL;
+    }
+    return writer;
+}
+
+void ps_writer_free(struct ps_writer *writer)
+{
+    if (writer != NULL) {
+        writer->dialect->writer_deinit(writer);
+        ps_free(writer);
+    }
+}
+
+const char *ps_writer_content_type(const struct ps_writer *writer)
+{
+    switch (writer->mode) {
+    case PS_WRITER_SSE:
+        return "text/event-stream; charset=utf-8";
+    case PS_WRITER_TEXT:
+        return "text/plain; charset=utf-8";
+    case PS_WRITER_WHOLE:
+    default:
+        return "application/json";
+    }
+}
+
+int ps_writer_event(struct ps_writer *writer, const struct ps_event *event, struct ps_buf *out,
+                    struct ps_fault *ret_fault)
+{
+    return writer->dialect->writer_event(writer, event, out, ret_fault);
+}
+
+void ps_writer_end(struct ps_writer *writer, const struct ps_answer_info *info, struct ps_buf *out)
+{
+    writer->dialect->writer_end(writer, info, out);
+}
+
+/* ---- errors ---- */
+
+void ps_dialect_write_error_object(const struct ps_fault *fault, struct ps_buf *out)
+{
+    const char *code = ps_fault_code(fault->kind);
+
+    ps_buf_cstr(out, "{\"message\":");
+    ps_buf_json(out, ps_slice_cstr(fault->message));
+    ps_buf_cstr(out, ",\"type\":");
+    ps_buf_json(out, ps_slice_cstr(ps_fault_type(fault->kind)));
+    ps_buf_cstr(out, ",\"param\":");
+    if (fault->param[0] != '\0') {
+        ps_buf_json(out, ps_slice_cstr(fault->param));
+    } else {
+        ps_buf_cstr(out, "null");
+    }
+    ps_buf_cstr(out, ",\"code\":");
+    if (code != NULL) {
+        ps_buf_json(out, ps_slice_cstr(code));
+    } else {
+        ps_buf_cstr(out, "null");
+    }
+    ps_buf_byte(out, '}');
+}
+
+void ps_dialect_write_fault(const struct ps_dialect *dialect, const struct ps_fault *fault,
+                            struct ps_slice request_id, struct ps_buf *out)
+{
+    dialect->write_fault(fault, request_id, out);
+}
+
+void ps_dialect_write_fault_event(const struct ps_dialect *dialect, const struct ps_fault *fault,
+                                  struct ps_slice request_id, struct ps_buf *out)
+{
+    dialect->write_fault_event(fault, request_id, out);
+}
+
+/* ---- content types ---- */
+
+struct ps_slice ps_dialect_media_type(struct ps_slice content_type)
+{
+    const char *end = content_type.len > 0 ? memchr(content_type.ptr, ';', content_type.len) : NULL;
+
+    if (end != NULL) {
+        content_type.len = (size_t)(end - content_type.ptr);
+    }
+    return ps_slice_trim(content_type);
+}
+
+bool ps_dialect_is_json(struct ps_slice media_type)
+{
+    static const struct ps_slice suffix = {"+json", 5};
+
+    if (ps_slice_ieq(media_type, PS_SLICE_LIT("application/json"))) {
+        return true;
+    }
+    return media_type.len > suffix.len &&
+           ps_slice_ieq(ps_slice(media_type.ptr + media_type.len - suffix.len, suffix.len), suffix);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PENSTOCK_DIALECT_PRIV_H
+#define PENSTOCK_DIALECT_PRIV_H
+
+#include "penstock/dialect/dialect.h"
+
+/*
+ * A dialect is one row of functions; dialect.c lists the rows. A family that can only be asked, or
+ * only be answered in, leaves the functions of the other side NULL. What a family keeps per reader,
+ * writer or decoder begins with the struct below, and `…_size` says how long it is; it starts as
+ * zeros.
+ */
+
+struct ps_reader {
+    const struct ps_dialect *dialect;
+    struct ps_reader_options options;
+    struct ps_request *request; /* borrowed */
+    struct ps_arena *arena;     /* borrowed; the reader itself lies in it */
+};
+
+struct ps_decoder {
+    const struct ps_dialect *dialect;
+    struct ps_decoder_options options; /* content_type is not kept */
+    ps_event_fn on_event;
+    void *arg;
+    struct ps_fault fault; /* for PS_DECODE_BROKEN */
+    struct ps_slice raw;   /* of the bytes at hand, until an event has carried it */
+    bool withheld;         /* about raw */
+    bool stopped;          /* on_event has returned false */
+    bool broken;
+    bool ended; /* DONE or FAULT was told: what follows is dropped */
+};
+
+struct ps_writer {
+    const struct ps_dialect *dialect;
+    enum ps_writer_mode mode;
+    size_t max_bytes;
+};
+
+struct ps_dialect {
+    const char *name;
+    enum ps_family family;
+    const char *credential_header;
+    const char *credential_prefix;
+
+    int (*global_init)(void);
+    void (*global_deinit)(void);
+
+    size_t reader_size;
+    int (*reader_init)(struct ps_reader *reader); /* -1: memory */
+    int (*reader_feed)(struct ps_reader *reader, const char *ptr, size_t len,
+                       struct ps_fault *ret_fault);
+    int (*reader_finish)(struct ps_reader *reader, struct ps_fault *ret_fault);
+
+    size_t writer_size; /* 0: answers of this family are only relayed */
+    int (*writer_init)(struct ps_writer *writer);
+    void (*writer_deinit)(struct ps_writer *writer);
+    int (*writer_event)(struct ps_writer *writer, const struct ps_event *event, struct ps_buf *out,
+                        struct ps_fault *ret_fault);
+    void (*writer_end)(struct ps_writer *writer, const struct ps_answer_info *info,
+                       struct ps_buf *out);
+    void (*write_fault)(const struct ps_fault *fault, struct ps_slice request_id,
+                        struct ps_buf *out);
+    void (*write_fault_event)(const struct ps_fault *fault, struct ps_slice request_id,
+                              struct ps_buf *out);
+
+    /* NULL: a front only */
+    bool (*speaks)(enum ps_family front, enum ps_operation operation);
+    int (*encode)(const struct ps_request *request, const struct ps_encode_options *options,
+                  struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault);
+    size_t decoder_size;
+    int (*decoder_init)(struct ps_decoder *decoder, struct ps_slice content_type);
+    void (*decoder_deinit)(struct ps_decoder *decoder);
+    enum ps_decode (*decoder_feed)(struct ps_decoder *decoder, const char *ptr, size_t len);
+    enum ps_decode (*decoder_finish)(struct ps_decoder *decoder);
+    void (*fault)(int status, struct ps_slice body, struct ps_fault *ret_fault);
+    int (*models)(struct ps_slice body,
+                  void (*fn)(void *arg, struct ps_slice id, struct ps_slice object), void *arg);
+};
+
+extern const struct ps_dialect ps_dialect_openai;
+extern const struct ps_dialect ps_dialect_generate;
+
+/* Hands one event up, with the raw bytes at hand when no event has carried them yet. False: stop.
+ */
+bool ps_decoder_emit(struct ps_decoder *decoder, struct ps_event *event);
+/* The same for an event that is nothing but its kind. */
+bool ps_decoder_emit_kind(struct ps_decoder *decoder, enum ps_event_kind kind);
+/* Notes why the bytes are not what they should be; returns PS_DECODE_BROKEN. */
+enum ps_decode ps_decoder_break(struct ps_decoder *decoder, enum ps_fault_kind kind,
+                                const char *why);
+/* OK, STOPPED or BROKEN, as the flags say. */
+enum ps_decode ps_decoder_result(const struct ps_decoder *decoder);
+
+/* {"message":…,"type":…,"param":…,"code":…}, which OpenAI's family and our own share. */
+void ps_dialect_write_error_object(const struct ps_fault *fault, struct ps_buf *out);
+
+/* The media type alone, without parameters and white space around it. */
+struct ps_slice ps_dialect_media_type(struct ps_slice content_type);
+bool ps_dialect_is_json(struct ps_slice media_type); /* application/json, …+json */
+
+#endif

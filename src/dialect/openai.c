@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "openai_priv.h"
+
+/* OpenAI's API, and the many servers that speak it. */
+
+static int init(void)
+{
+    if (ps_openai_reader_global_init() != 0 || ps_openai_found_global_init() != 0 ||
+        ps_openai_models_global_init() != 0) {
+        return -1; /* the caller undoes */
+    }
+    return 0;
+}
+
+static void deinit(void)
+{
+    ps_openai_reader_global_deinit();
+    ps_openai_found_global_deinit();
+    ps_openai_models_global_deinit();
+}
+
+static bool speaks(enum ps_family front, enum ps_operation operation)
+{
+    if (front == PS_FAMILY_OPENAI) {
+        return operation < PS_OP_COUNT;
+    }
+    return front == PS_FAMILY_GENERATE && operation == PS_OP_CHAT;
+}
+
+static void write_fault(const struct ps_fault *fault, struct ps_slice request_id,
+                        struct ps_buf *out)
+{
+    (void)request_id; /* a header says it */
+    ps_buf_cstr(out, "{\"error\":");
+    ps_dialect_write_error_object(fault, out);
+    ps_buf_byte(out, '}');
+}
+
+static void write_fault_event(const struct ps_fault *fault, struct ps_slice request_id,
+                              struct ps_buf *out)
+{
+    ps_buf_cstr(out, "data: ");
+    write_fault(fault, request_id, out);
+    ps_buf_cstr(out, "\n\n");
+}
+
+const struct ps_dialect ps_dialect_openai = {
+    .name = "openai",
+    .family = PS_FAMILY_OPENAI,
+    .credential_header = "authorization",
+    .credential_prefix = "Bearer ",
+    .global_init = init,
+    .global_deinit = deinit,
+    .reader_size = sizeof(struct ps_openai_reader),
+    .reader_init = ps_openai_reader_init,
+    .reader_feed = ps_openai_reader_feed,
+    .reader_finish = ps_openai_reader_finish,
+    .write_fault = write_fault,
+    .write_fault_event = write_fault_event,
+    .speaks = speaks,
+    .encode = ps_openai_encode,
+    .decoder_size = sizeof(struct ps_openai_decoder),
+    .decoder_init = ps_openai_decoder_init,
+    .decoder_deinit = ps_openai_decoder_deinit,
+    .decoder_feed = ps_openai_decoder_feed,
+    .decoder_finish = ps_openai_decoder_finish,
+    .fault = ps_openai_fault,
+    .models = ps_openai_models,
+};

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PENSTOCK_DIALECT_OPENAI_PRIV_H
+#define PENSTOCK_DIALECT_OPENAI_PRIV_H
+
+#include "dialect_priv.h"
+#include "fields.h"
+#include "multipart.h"
+#include "openai_found.h"
+
+#include "penstock/base/sse.h"
+
+/* ---- front: openai_reader.c ---- */
+
+enum ps_openai_body {
+    PS_OPENAI_BODY_JSON,
+    PS_OPENAI_BODY_SNIFF, /* JSON when it begins like an object */
+    PS_OPENAI_BODY_MULTIPART,
+    PS_OPENAI_BODY_OTHER,
+};
+
+#define PS_OPENAI_FORM_MODEL  0
+#define PS_OPENAI_FORM_STREAM 1
+#define PS_OPENAI_FORM_FIELDS 2
+
+struct ps_openai_reader {
+    struct ps_reader base;
+    enum ps_openai_body body;
+    bool fed;
+    struct ps_fields fields;
+    struct ps_multipart *multipart; /* in the arena; NULL: no such body, or no boundary */
+    struct ps_multipart_field form[PS_OPENAI_FORM_FIELDS];
+    struct ps_fault form_fault; /* of the boundary; told at the first byte */
+};
+
+int ps_openai_reader_global_init(void);
+void ps_openai_reader_global_deinit(void);
+int ps_openai_reader_init(struct ps_reader *reader);
+int ps_openai_reader_feed(struct ps_reader *reader, const char *ptr, size_t len,
+                          struct ps_fault *ret_fault);
+int ps_openai_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault);
+
+/* ---- back: openai_encode.c, openai_neutral.c ---- */
+
+int ps_openai_encode(const struct ps_request *request, const struct ps_encode_options *options,
+                     struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault);
+/* The body of a chat completion out of the neutral form. */
+int ps_openai_encode_neutral(const struct ps_request *request,
+                             const struct ps_encode_options *options, struct ps_arena *arena,
+                             struct ps_encoded *ret, struct ps_fault *ret_fault);
+/* `"model":"…"` or only the string, in the arena; ptr NULL when that is exhausted. */
+struct ps_slice ps_openai_model_text(struct ps_slice model, bool with_key, struct ps_arena *arena);
+
+/* ---- back: openai_decoder.c, openai_stream.c, openai_whole.c ---- */
+
+enum ps_openai_mode {
+    PS_OPENAI_STREAM, /* server-sent events */
+    PS_OPENAI_WHOLE,  /* one JSON text */
+    PS_OPENAI_BYTES,  /* anything else */
+};
+
+/* How one of several answers in a whole answer ended. */
+struct ps_openai_ending {
+    uint32_t choice;
+    uint32_t word_len;
+    char word[24];
+};
+
+struct ps_openai_decoder {
+    struct ps_decoder base;
+    enum ps_openai_mode mode;
+    bool has_finish; /* the operation's streams tell how they finished */
+    struct ps_openai_found found;
+    struct ps_buf text; /* unescaped, for the event at hand */
+
+    struct ps_sse sse;
+    bool finishing;       /* the stream's framing has ended */
+    bool started;         /* START was told */
+    bool responses;       /* the Responses API, which has a terminal event */
+    uint64_t begun[2];    /* bit per choice that has said something */
+    uint64_t finished[2]; /* bit per choice that has finished */
+
+    struct ps_json_scan scan;
+    struct ps_buf body; /* fields: the whole answer */
+    bool any;           /* bytes have come */
+};
+
+int ps_openai_decoder_init(struct ps_decoder *decoder, struct ps_slice content_type);
+void ps_openai_decoder_deinit(struct ps_decoder *decoder);
+enum ps_decode ps_openai_decoder_feed(struct ps_decoder *decoder, const char *ptr, size_t len);
+enum ps_decode ps_openai_decoder_finish(struct ps_decoder *decoder);
+
+bool ps_openai_on_sse(void *arg, const struct ps_sse_event *event);
+enum ps_decode ps_openai_stream_finish(struct ps_openai_decoder *decoder);
+
+int ps_openai_whole_init(struct ps_openai_decoder *decoder);
+enum ps_decode ps_openai_whole_feed(struct ps_openai_decoder *decoder, const char *ptr, size_t len);
+enum ps_decode ps_openai_whole_finish(struct ps_openai_decoder *decoder);
+
+/* What both do with what one answer among several says. Each returns false to stop. */
+bool ps_openai_emit_text(struct ps_openai_decoder *decoder, enum ps_event_kind kind,
+                         uint32_t choice, struct ps_slice raw);
+bool ps_openai_emit_finish(struct ps_openai_decoder *decoder, uint32_t choice,
+                           struct ps_slice word);
+bool ps_openai_emit_usage(struct ps_openai_decoder *decoder, const struct ps_usage *usage);
+bool ps_openai_emit_fault(struct ps_openai_decoder *decoder, const struct ps_openai_error *error);
+
+/* ---- openai_fault.c ---- */
+
+/* Whether a finish reason is an error in disguise. */
+bool ps_openai_finish_is_fault(struct ps_slice word);
+/* `status` 0: the error came in the body of a success. */
+void ps_openai_fault_of(int status, const struct ps_openai_error *error,
+                        struct ps_fault *ret_fault);
+void ps_openai_fault(int status, struct ps_slice body, struct ps_fault *ret_fault);
+int ps_openai_models(struct ps_slice body,
+                     void (*fn)(void *arg, struct ps_slice id, struct ps_slice object), void *arg);
+int ps_openai_models_global_init(void);
+void ps_openai_models_global_deinit(void);
+
+#endif
