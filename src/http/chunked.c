@@ -194,6 +194,9 @@ static int on_trailer(struct ps_chunked *chunked, const struct ps_chunked_limits
     }
 }
 
+static const char chunk_end[] =
+    "A chunk of the request body does not end in CRLF where its size says.";
+
 /* The next state, or -1. Not for DATA and END_LF. */
 static int on_byte(struct ps_chunked *chunked, const struct ps_chunked_limits *limits, char c,
                    struct ps_fault *fault)
@@ -204,9 +207,9 @@ static int on_byte(struct ps_chunked *chunked, const struct ps_chunked_limits *l
     case SIZE_LF:
         return on_size_lf(chunked, limits, c, fault);
     case DATA_CR:
-        return c == '\r' ? DATA_LF : bad(fault, "A chunk is longer than its size says.");
+        return c == '\r' ? DATA_LF : bad(fault, chunk_end);
     case DATA_LF:
-        return c == '\n' ? SIZE : bad(fault, "A chunk does not end in CRLF.");
+        return c == '\n' ? SIZE : bad(fault, chunk_end);
     case EXT_NAME_FIRST:
     case EXT_NAME:
     case EXT_VALUE_FIRST:
