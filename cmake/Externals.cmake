@@ -33,7 +33,9 @@ function(penstock_external name out)
         pkg_check_modules(OPENSSL REQUIRED QUIET IMPORTED_TARGET GLOBAL openssl>=3.0)
         set(targets PkgConfig::OPENSSL)
     elseif(name STREQUAL "llhttp")
-        find_package(Llhttp REQUIRED)
+        if(NOT TARGET llhttp::llhttp) # the second room that names it
+            find_package(Llhttp REQUIRED)
+        endif()
         set(targets llhttp::llhttp)
     else()
         message(FATAL_ERROR "scripts/floors.txt names a library that cmake/Externals.cmake does "
