@@ -17,7 +17,9 @@ function(_llhttp_version header out)
     set(${out} "${version}" PARENT_SCOPE)
 endfunction()
 
-if(NOT TARGET llhttp::llhttp)
+if(TARGET llhttp::llhttp)
+    set(Llhttp_ORIGIN "found before") # a second room asks
+else()
     find_path(LLHTTP_INCLUDE_DIR llhttp.h)
     find_library(LLHTTP_LIBRARY llhttp)
     mark_as_advanced(LLHTTP_INCLUDE_DIR LLHTTP_LIBRARY)

@@ -47,6 +47,16 @@ static struct ps_endpoint_state *find_endpoint(struct ps_gateway *gateway, const
     return state;
 }
 
+static void free_endpoint(struct ps_endpoint_state *state)
+{
+    if (state != NULL) {
+        ps_free(state->provider);
+        ps_free(state->url);
+        ps_free(state->key);
+        ps_free(state);
+    }
+}
+
 static void release_endpoint(struct ps_gateway *gateway, struct ps_endpoint_state *state)
 {
     (void)pthread_mutex_lock(&gateway->lock);
@@ -62,8 +72,7 @@ static void release_endpoint(struct ps_gateway *gateway, struct ps_endpoint_stat
     (void)pthread_mutex_unlock(&gateway->lock);
     if (state != NULL) {
         ps_upstream_shared_unref(state->shared);
-        ps_free(state->key);
-        ps_free(state);
+        free_endpoint(state);
     }
 }
 
@@ -138,20 +147,20 @@ static struct ps_endpoint_state *make_endpoint(struct builder *b, const struct p
         .connect_timeout_us = (p->timeouts.connect >= 0 ? p->timeouts.connect : CONNECT_TIMEOUT_MS) * 1000,
     };
     struct ps_endpoint_state *state = ps_calloc(1, sizeof(*state));
-    char *own_key = ps_strndup(key, strlen(key));
-    struct ps_upstream_shared *shared = NULL;
-    if (state == NULL || own_key == NULL) {
+    if (state != NULL) {
+        state->key = ps_strndup(key, strlen(key));
+        state->provider = ps_strndup(p->name, strlen(p->name));
+        state->url = ps_strndup(url, strlen(url));
+    }
+    if (state == NULL || state->key == NULL || state->provider == NULL || state->url == NULL) {
         (void)out_of_memory(b);
     } else {
-        shared = ps_upstream_shared_new(&options, b->error, b->error_size);
+        state->shared = ps_upstream_shared_new(&options, b->error, b->error_size);
     }
-    if (shared == NULL) {
-        ps_free(state);
-        ps_free(own_key);
+    if (state == NULL || state->shared == NULL) {
+        free_endpoint(state);
         return NULL;
     }
-    state->key = own_key;
-    state->shared = shared;
     return state;
 }
 

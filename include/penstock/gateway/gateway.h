@@ -37,6 +37,9 @@ int ps_gateway_init(struct ps_gateway *gateway, struct ps_metrics *metrics) __at
 /* After the last snapshot and loop are gone. */
 void ps_gateway_deinit(struct ps_gateway *gateway);
 
+/* For ps_metrics_on_render, with the gateway as `arg`: buffers, upstream connections and queues, health. */
+void ps_gateway_gauges(void *arg, struct ps_metrics_shard *shard);
+
 struct ps_gateway_upstream {
     struct ps_upstream *upstream; /* owned; NULL: not opened yet */
     unsigned users;               /* calls running */

@@ -30,6 +30,8 @@ struct ps_health {
 struct ps_endpoint_state {
     struct ps_endpoint_state *next; /* in the gateway's registry */
     int refs;                       /* under the gateway's lock */
+    char *provider;                 /* owned: names for metrics */
+    char *url;                      /* owned */
     char *key;                      /* owned: provider, URL and all settings that need new connections */
     unsigned slot;                  /* index of this endpoint's ps_upstream on every loop; unique in the process */
     struct ps_upstream_shared *shared; /* owned reference */
