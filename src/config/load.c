@@ -44,8 +44,8 @@ static bool is_container(enum ps_option_type type)
  * What stood in the file, as far as it may be shown: nothing of secrets, nothing that came from the
  * environment, no user name or password of a URL and nothing of its query.
  */
-static void put_found(const struct ps_option *option, const struct ps_yaml_node *node,
-                      struct ps_buf *out)
+static void put_found(struct ps_config_load *load, const struct ps_option *option,
+                      const struct ps_yaml_node *node, struct ps_buf *out)
 {
     struct ps_slice text = node->text;
     if (node->kind == PS_YAML_NOTHING) {
@@ -57,9 +57,8 @@ static void put_found(const struct ps_option *option, const struct ps_yaml_node 
     } else if (option->flags & PS_OPTION_SECRET) {
         ps_buf_cstr(out, text.len > 0 ? "another value (not shown)" : "an empty one");
     } else if (ps_env_mentioned(text)) {
-        ps_buf_cstr(out, "the value of ");
-        ps_buf_json(out, ps_slice(text.ptr,
-                                  text.len < PS_CONFIG_SHOWN_MAX ? text.len : PS_CONFIG_SHOWN_MAX));
+        const char *names = ps_env_names(text, &load->scratch);
+        ps_buf_printf(out, "the value of %s", names != NULL ? names : "a variable");
     } else if (strstr(text.ptr, "://") != NULL && strchr(text.ptr, '@') != NULL) {
         ps_buf_cstr(out, "a URL with a user name or password (not shown)");
     } else {
@@ -89,7 +88,7 @@ void ps_config_mistake(struct ps_config_load *load, const struct ps_option *opti
         ps_buf_cstr(&found,
                     option->flags & PS_OPTION_SECRET ? "another value (not shown)" : "text");
     } else {
-        put_found(option, node, &found);
+        put_found(load, option, node, &found);
     }
     ps_buf_byte(&usual, '\0');
     ps_buf_byte(&found, '\0');
