@@ -45,6 +45,7 @@ struct fake_http {
     atomic_uint requests;
     atomic_uint heads;
     atomic_uint accepted;
+    atomic_uint marks;
     atomic_uint_fast64_t body_bytes;
     atomic_uint_fast64_t body_hash;
     atomic_bool stop;
@@ -149,6 +150,10 @@ static bool advance(struct fake_http *server, struct connection *conn)
             if (atomic_load(&server->gate) < conn->step->len) {
                 return true;
             }
+            conn->step++;
+            break;
+        case FAKE_MARK:
+            (void)atomic_fetch_add(&server->marks, 1);
             conn->step++;
             break;
         case FAKE_DEAF:
@@ -363,6 +368,11 @@ unsigned fake_http_requests(struct fake_http *server)
 unsigned fake_http_heads(struct fake_http *server)
 {
     return atomic_load(&server->heads);
+}
+
+unsigned fake_http_marks(struct fake_http *server)
+{
+    return atomic_load(&server->marks);
 }
 
 unsigned fake_http_accepted(struct fake_http *server)

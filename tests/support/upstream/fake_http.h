@@ -21,7 +21,8 @@ enum fake_op {
     FAKE_GATE,    /* wait until fake_http_open has been called with at least `len` */
     FAKE_CLOSE,   /* cleanly */
     FAKE_RESET,   /* with a RST */
-    FAKE_DEAF     /* read no more */
+    FAKE_DEAF,    /* read no more */
+    FAKE_MARK     /* count it in fake_http_marks: what stands before it has been sent */
 };
 
 struct fake_step {
@@ -42,6 +43,7 @@ int fake_http_port(const struct fake_http *server);
 void fake_http_open(struct fake_http *server, unsigned gate);
 unsigned fake_http_requests(struct fake_http *server); /* complete ones */
 unsigned fake_http_heads(struct fake_http *server);
+unsigned fake_http_marks(struct fake_http *server);
 unsigned fake_http_accepted(struct fake_http *server);
 uint64_t fake_http_body_bytes(struct fake_http *server);
 /* FNV-1a over all body bytes received, in order of arrival. */
