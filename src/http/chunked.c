@@ -86,6 +86,26 @@ static bool is_quotable(char c)
     return c == '\t' || (c >= ' ' && c <= '~');
 }
 
+static int on_quoted(char c, struct ps_fault *fault)
+{
+    if (c == '"') {
+        return EXT_QUOTED_END;
+    }
+    if (c == '\\') {
+        return EXT_ESCAPED;
+    }
+    return is_quotable(c) ? EXT_QUOTED : bad_extension(fault);
+}
+
+/* Behind a whole name or value. */
+static int on_extension_end(char c, struct ps_fault *fault)
+{
+    if (c == ';') {
+        return EXT_NAME_FIRST;
+    }
+    return c == '\r' ? SIZE_LF : bad_extension(fault);
+}
+
 static int on_extension(struct ps_chunked *chunked, char c, struct ps_fault *fault)
 {
     bool token = ps_char_is(c, PS_CHAR_TOKEN);
@@ -99,32 +119,25 @@ static int on_extension(struct ps_chunked *chunked, char c, struct ps_fault *fau
     switch (chunked->state) {
     case EXT_NAME_FIRST:
         return token ? EXT_NAME : bad_extension(fault);
-    case EXT_VALUE_FIRST:
-        return token ? EXT_VALUE : c == '"' ? EXT_QUOTED : bad_extension(fault);
-    case EXT_QUOTED:
-        if (c == '"') {
-            return EXT_QUOTED_END;
+    case EXT_NAME:
+        if (c == '=') {
+            return EXT_VALUE_FIRST;
         }
-        return c == '\\' ? EXT_ESCAPED : is_quotable(c) ? EXT_QUOTED : bad_extension(fault);
+        return token ? EXT_NAME : on_extension_end(c, fault);
+    case EXT_VALUE_FIRST:
+        if (c == '"') {
+            return EXT_QUOTED;
+        }
+        return token ? EXT_VALUE : bad_extension(fault);
+    case EXT_VALUE:
+        return token ? EXT_VALUE : on_extension_end(c, fault);
+    case EXT_QUOTED:
+        return on_quoted(c, fault);
     case EXT_ESCAPED:
         return is_quotable(c) ? EXT_QUOTED : bad_extension(fault);
-    case EXT_NAME:
-        if (token || c == '=') {
-            return token ? EXT_NAME : EXT_VALUE_FIRST;
-        }
-        break;
-    case EXT_VALUE:
-        if (token) {
-            return EXT_VALUE;
-        }
-        break;
     default:
-        break;
+        return on_extension_end(c, fault);
     }
-    if (c == ';') {
-        return EXT_NAME_FIRST;
-    }
-    return c == '\r' ? SIZE_LF : bad_extension(fault);
 }
 
 /* RFC 9110 section 6.5.1: what frames or routes a message does not belong behind it. */

@@ -165,7 +165,7 @@ static int hold(struct ps_http_parser *parser, const char *ptr, size_t len)
 {
     size_t need = parser->head_len + len;
 
-    if (need > parser->held_cap) {
+    if (parser->held == NULL || need > parser->held_cap) {
         size_t cap = parser->held_cap > 0 ? parser->held_cap * 4 : HELD_FIRST;
         char *bigger;
 
@@ -176,7 +176,7 @@ static int hold(struct ps_http_parser *parser, const char *ptr, size_t len)
             return ps_fault_set(&parser->fault, PS_FAULT_NO_MEMORY, NULL,
                                 "There is no memory for the request head.");
         }
-        if (parser->head_len > 0) {
+        if (parser->held != NULL) {
             memcpy(bigger, parser->held, parser->head_len);
         }
         parser->held = bigger;

@@ -199,11 +199,13 @@ static void put_header(struct ps_buf *buf, struct ps_slice name, struct ps_slice
         return;
     }
     memcpy(at, name.ptr, name.len);
-    memcpy(at + name.len, ": ", 2);
+    at[name.len] = ':';
+    at[name.len + 1] = ' ';
     if (value.len > 0) {
         memcpy(at + name.len + 2, value.ptr, value.len);
     }
-    memcpy(at + len - 2, "\r\n", 2);
+    at[len - 2] = '\r';
+    at[len - 1] = '\n';
     ps_buf_commit(buf, len);
 }
 
