@@ -111,18 +111,26 @@ static bool emit_ending(struct ps_openai_decoder *decoder, const struct ps_found
     return choice->finish.len == 0 || ps_openai_emit_finish(decoder, choice->index, word);
 }
 
+/*
+ * RESULT comes first where the front relays: it commits an answer of which the gateway may still
+ * hold every byte, and so knows the length. A front that translates wants what was said before it.
+ */
 static void emit_result(struct ps_openai_decoder *decoder)
 {
     struct ps_openai_found *found = &decoder->found;
+    bool fields = decoder->base.options.fields;
 
-    if (decoder->base.options.fields && !each_choice(decoder, emit_said)) {
+    if (fields ? !each_choice(decoder, emit_said)
+               : !ps_decoder_emit_kind(&decoder->base, PS_EVENT_RESULT)) {
         return;
     }
     if (found->has_usage && !ps_openai_emit_usage(decoder, &found->usage)) {
         return;
     }
-    if (each_choice(decoder, emit_ending) &&
-        ps_decoder_emit_kind(&decoder->base, PS_EVENT_RESULT)) {
+    if (!each_choice(decoder, emit_ending)) {
+        return;
+    }
+    if (!fields || ps_decoder_emit_kind(&decoder->base, PS_EVENT_RESULT)) {
         (void)ps_decoder_emit_kind(&decoder->base, PS_EVENT_DONE);
     }
 }

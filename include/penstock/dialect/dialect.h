@@ -108,7 +108,8 @@ struct ps_decoder;
  * else: the caller owns it).
  *
  * A stream: one or more events per SSE event, the first with its raw. A whole answer (JSON): OPAQUE pieces
- * as the bytes come; at finish, when the JSON was whole and valid, USAGE and FINISH as found, RESULT and DONE.
+ * as the bytes come; at finish, when the JSON was whole and valid, RESULT, USAGE and FINISH as found, DONE.
+ * With fields there are no pieces: at finish what was said, USAGE, FINISH, RESULT, DONE.
  * JSON that holds a truthy top-level "error" is a FAULT. Other content types (audio, images, text): OPAQUE
  * pieces, at finish RESULT and DONE. A client that asked for a stream and got JSON gets the JSON.
  */
