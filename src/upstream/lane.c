@@ -148,7 +148,6 @@ static void keep_alive(int fd)
 static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
     struct ps_lane *lane = arg;
-    struct ps_upstream_shared *shared = lane->upstream->shared;
 
     (void)purpose;
     if (lane->call == NULL || lane->call->state != PS_CALL_RUNNING) {
@@ -168,21 +167,17 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
         return CURL_SOCKET_BAD;
     }
     keep_alive(fd);
-    (void)atomic_fetch_add_explicit(&shared->connections, 1, memory_order_relaxed);
-    (void)atomic_fetch_add_explicit(&shared->opened, 1, memory_order_relaxed);
     return fd;
 }
 
 /* May come long after the lane that opened it is gone: its argument is the upstream. */
 static int on_close(void *arg, curl_socket_t fd)
 {
-    struct ps_upstream *upstream = arg;
-    struct ps_slot *slot = ps_slot_find(upstream, fd);
+    struct ps_slot *slot = ps_slot_find(arg, fd);
 
     if (slot != NULL) {
         ps_slot_close(slot);
     }
-    (void)atomic_fetch_sub_explicit(&upstream->shared->connections, 1, memory_order_relaxed);
     return close(fd);
 }
 
@@ -192,6 +187,8 @@ static CURLcode on_ssl_ctx(CURL *easy, void *ctx, void *arg)
 
     (void)easy;
     SSL_CTX_set1_cert_store(ctx, shared->ca->store);
+    /* curl takes a connection cut without close_notify for the end of a body that has no length. */
+    (void)SSL_CTX_clear_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
     return CURLE_OK;
 }
 

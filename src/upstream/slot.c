@@ -55,6 +55,10 @@ struct ps_slot *ps_slot_open(struct ps_mux *mux, int fd, bool foreign)
     if (reserve(upstream, fd) != 0) {
         return NULL;
     }
+    if (upstream->slots[fd] != NULL) {
+        /* curl, short of memory, has closed that socket without telling. */
+        ps_slot_close(upstream->slots[fd]);
+    }
     struct ps_slot *slot = ps_calloc(1, sizeof(*slot));
     if (slot == NULL) {
         return NULL;
@@ -71,6 +75,10 @@ struct ps_slot *ps_slot_open(struct ps_mux *mux, int fd, bool foreign)
     slot->poll.data = slot;
     upstream->handles++;
     upstream->slots[fd] = slot;
+    if (!foreign) {
+        (void)atomic_fetch_add_explicit(&upstream->shared->connections, 1, memory_order_relaxed);
+        (void)atomic_fetch_add_explicit(&upstream->shared->opened, 1, memory_order_relaxed);
+    }
     return slot;
 }
 
@@ -92,6 +100,10 @@ void ps_slot_close(struct ps_slot *slot)
 {
     slot->closing = true;
     ps_list_remove(&slot->port_link);
+    if (!slot->foreign) {
+        (void)atomic_fetch_sub_explicit(&slot->upstream->shared->connections, 1,
+                                        memory_order_relaxed);
+    }
     slot->upstream->slots[slot->fd] = NULL;
     uv_close((uv_handle_t *)&slot->poll, on_slot_closed);
 }
