@@ -148,10 +148,18 @@ def test_text_answers_pass(both):
 def test_get_and_delete_pass_by_provider(both):
     gateway, fake = both
     by_up = [("x-penstock-provider", "up")]
-    assert gateway.get("/v1/fine_tuning/jobs?limit=2", by_up).status == 200
-    assert fake.last.method == "GET" and fake.last.target == "/v1/fine_tuning/jobs?limit=2"
-    assert gateway.ask("DELETE", "/v1/fine_tuning/jobs/ft-1", by_up).status == 200
-    assert fake.last.method == "DELETE"
+    assert gateway.get("/v1/videos?limit=2", by_up).status == 200
+    assert fake.last.method == "GET" and fake.last.target == "/v1/videos?limit=2"
+    assert gateway.ask("DELETE", "/v1/videos/v-1", by_up).status == 200
+    assert fake.last.method == "DELETE" and fake.last.target == "/v1/videos/v-1"
+
+
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/files/file-1/content", "/v1/batches", "/v1/messages", "/v1/responses/resp_1"])
+def test_what_others_have_stored_in_the_account_does_not_pass(both, path):
+    """All clients share the provider's key: relaying these would show each the others' data."""
+    gateway, fake = both
+    assert gateway.get(path, [("x-penstock-provider", "up")]).status == 404
+    assert fake.requests == []
 
 
 def test_other_streams_pass(both):
