@@ -187,8 +187,6 @@ static CURLcode on_ssl_ctx(CURL *easy, void *ctx, void *arg)
 
     (void)easy;
     SSL_CTX_set1_cert_store(ctx, shared->ca->store);
-    /* curl takes a connection cut without close_notify for the end of a body that has no length. */
-    (void)SSL_CTX_clear_options(ctx, SSL_OP_IGNORE_UNEXPECTED_EOF);
     return CURLE_OK;
 }
 

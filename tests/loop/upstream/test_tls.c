@@ -31,7 +31,6 @@ struct tls_server {
     atomic_uint handshakes;
     atomic_uint resumed;
     atomic_uint requests;
-    bool cut; /* ends a close-delimited body without close_notify */
 };
 
 static void add_extension(X509 *cert, X509 *issuer, int nid, const char *value)
@@ -116,7 +115,6 @@ static bool read_request(SSL *ssl)
 static void *serve(void *arg)
 {
     static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
-    static const char open_end[] = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsome";
     struct tls_server *server = arg;
     int fd;
 
@@ -130,18 +128,12 @@ static void *serve(void *arg)
             }
             while (read_request(ssl)) {
                 unsigned count = atomic_fetch_add(&server->requests, 1) + 1;
-                if (server->cut) {
-                    (void)SSL_write(ssl, open_end, sizeof(open_end) - 1);
-                    break;
-                }
                 (void)SSL_write(ssl, answer, sizeof(answer) - 1);
                 if (count % 2 == 0) {
                     break; /* every second one ends its connection */
                 }
             }
-            if (!server->cut) {
-                (void)SSL_shutdown(ssl);
-            }
+            (void)SSL_shutdown(ssl);
         }
         SSL_free(ssl);
         (void)close(fd);
@@ -260,26 +252,6 @@ static void test_refused(void **state)
     check_refused("localhost", "DNS:example.com", true);
 }
 
-/* Without a close_notify a body that ends with its connection may have been cut by anybody. */
-static void test_truncation(void **state)
-{
-    struct authority authority;
-    struct tls_server server = {.cut = true};
-    struct bench bench;
-    struct probe probe;
-
-    (void)state;
-    make_authority(&authority, "right");
-    start_server(&server, &authority, "IP:127.0.0.1");
-    open_tls(&bench, &authority, "127.0.0.1", server.port);
-    probe_run(&probe, &bench, NULL);
-    assert_int_equal(probe.end, PS_CALL_CUT);
-    assert_string_equal(probe.body, "some");
-    bench_close(&bench);
-    stop_server(&server);
-    free_authority(&authority);
-}
-
 static const struct fake_step *plain_http(void *arg, enum fake_moment moment, unsigned connection,
                                           unsigned request, const char *head)
 {
@@ -345,8 +317,9 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_trusted),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_truncation), cmocka_unit_test(test_not_tls),
+        cmocka_unit_test(test_trusted),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_not_tls),
         cmocka_unit_test(test_bad_bundles),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
