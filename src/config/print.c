@@ -315,15 +315,20 @@ static void print_records(struct printer *printer, const struct ps_option *optio
     }
 }
 
-/* Sections of a record may be empty: timeouts that are not given. */
+/* A section of which nothing is given, such as timeouts, is left out. */
 static void print_section(struct printer *printer, const struct ps_option *option,
                           const void *record)
 {
+    size_t before = printer->out->len;
     put_key(printer, ps_option_name(option));
     end_line(printer);
+    size_t empty = printer->out->len;
     printer->indent += 2;
     print_members(printer, option, record);
     printer->indent -= 2;
+    if (printer->out->len == empty) {
+        printer->out->len = before;
+    }
 }
 
 static void print_option(struct printer *printer, const struct ps_option *option,
