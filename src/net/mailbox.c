@@ -78,7 +78,10 @@ static void on_handle_closed(uv_handle_t *handle)
 {
     struct ps_mailbox *mailbox = handle->data;
     ps_loop_enter(mailbox->loop);
-    uv_mutex_destroy(&mailbox->lock);
+    /*
+     * The lock stays as it is (on POSIX it owns nothing): a thread that still posts is refused as long as
+     * the owner keeps the memory.
+     */
     if (mailbox->on_closed != NULL) {
         mailbox->on_closed(mailbox);
     }

@@ -32,7 +32,10 @@ struct ps_mailbox {
 int ps_mailbox_init(struct ps_mailbox *mailbox, struct ps_loop *loop) __attribute__((warn_unused_result));
 /* Any thread. false when the mailbox is closed: the message stays the caller's. */
 bool ps_mailbox_post(struct ps_mailbox *mailbox, struct ps_message *message);
-/* Loop thread. Delivers what waits, then refuses more; on_closed (may be NULL) when the memory may go. */
+/*
+ * Loop thread. Delivers what waits, then refuses more; on_closed (may be NULL) when the loop has done with the
+ * mailbox. The memory may go then, if no thread posts any more.
+ */
 void ps_mailbox_close(struct ps_mailbox *mailbox, void (*on_closed)(struct ps_mailbox *mailbox));
 
 #endif
