@@ -64,6 +64,12 @@ void ps_openai_decoder_deinit(struct ps_decoder *base)
     ps_buf_deinit(&decoder->body);
 }
 
+enum ps_decode ps_openai_out_of_memory(struct ps_openai_decoder *decoder)
+{
+    return ps_decoder_break(&decoder->base, PS_FAULT_NO_MEMORY,
+                            "The gateway is short of memory for this answer.");
+}
+
 static enum ps_decode feed_stream(struct ps_openai_decoder *decoder, const char *ptr, size_t len)
 {
     struct ps_decoder *base = &decoder->base;
@@ -73,8 +79,7 @@ static enum ps_decode feed_stream(struct ps_openai_decoder *decoder, const char 
         return ps_decoder_break(base, PS_FAULT_UPSTREAM_BROKEN,
                                 "The provider sent an event above the limit.");
     case PS_SSE_NO_MEMORY:
-        return ps_decoder_break(base, PS_FAULT_NO_MEMORY,
-                                "The gateway is short of memory for this answer.");
+        return ps_openai_out_of_memory(decoder);
     case PS_SSE_OK:
     case PS_SSE_STOPPED:
     default:
@@ -146,8 +151,7 @@ bool ps_openai_emit_text(struct ps_openai_decoder *decoder, enum ps_event_kind k
         event.text = unescape(decoder, raw);
         if (decoder->text.failed) {
             /* Text left out would be a lie. */
-            (void)ps_decoder_break(&decoder->base, PS_FAULT_NO_MEMORY,
-                                   "The gateway is short of memory for this answer.");
+            (void)ps_openai_out_of_memory(decoder);
             return false;
         }
     }

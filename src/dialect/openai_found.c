@@ -364,6 +364,9 @@ static void take_usage(struct ps_openai_found *found, int which, const struct ps
 
 static void end_choice(struct ps_openai_found *found)
 {
+    if (found->choice_count >= PS_FOUND_CHOICES) {
+        return; /* more than may be asked for */
+    }
     found->choice_count++;
     ps_buf_append(&found->choices, &found->choice, sizeof(found->choice));
     found->choice = (struct ps_found_choice){.index = found->choice_count};

@@ -53,7 +53,7 @@ struct ps_openai_found {
     struct ps_found_piece flat_parts[6];  /* object, the same four at the top, detail */
     struct ps_found_choice choice;        /* the one that is being read */
     /* over all texts */
-    struct ps_buf choices;  /* struct ps_found_choice, complete */
+    struct ps_buf choices;  /* struct ps_found_choice, complete; failed: some are missing */
     struct ps_slice text;   /* the whole text, when it is at hand */
     bool passing;           /* it is not: keep copies */
     bool answers;           /* operations with choices: they are noted */

@@ -89,6 +89,8 @@ void ps_openai_decoder_deinit(struct ps_decoder *decoder);
 enum ps_decode ps_openai_decoder_feed(struct ps_decoder *decoder, const char *ptr, size_t len);
 enum ps_decode ps_openai_decoder_finish(struct ps_decoder *decoder);
 
+enum ps_decode ps_openai_out_of_memory(struct ps_openai_decoder *decoder);
+
 bool ps_openai_on_sse(void *arg, const struct ps_sse_event *event);
 enum ps_decode ps_openai_stream_finish(struct ps_openai_decoder *decoder);
 

@@ -83,6 +83,10 @@ static bool emit_choices(struct ps_openai_decoder *decoder)
     const char *at = found->choices.ptr;
     struct ps_found_choice choice;
 
+    if (found->choices.failed) {
+        (void)ps_openai_out_of_memory(decoder);
+        return false;
+    }
     for (size_t i = 0; i < found->choices.len / sizeof(choice); i++) {
         memcpy(&choice, at + i * sizeof(choice), sizeof(choice));
         if (!emit_choice(decoder, &choice) || !emit_ending(decoder, &choice)) {
@@ -252,8 +256,7 @@ enum ps_decode ps_openai_stream_finish(struct ps_openai_decoder *decoder)
 
     decoder->finishing = true;
     if (ps_sse_finish(&decoder->sse, &partial) == PS_SSE_NO_MEMORY) {
-        return ps_decoder_break(base, PS_FAULT_NO_MEMORY,
-                                "The gateway is short of memory for this answer.");
+        return ps_openai_out_of_memory(decoder);
     }
     if (base->broken || base->stopped || base->ended) {
         return ps_decoder_result(base);

@@ -152,6 +152,9 @@ enum ps_decode ps_openai_whole_finish(struct ps_openai_decoder *decoder)
     if (ps_json_scan_finish(&decoder->scan) != PS_JSON_OK) {
         return broken_json(decoder);
     }
+    if (found->choices.failed) {
+        return ps_openai_out_of_memory(decoder);
+    }
     if (decoder->scan.root != PS_JSON_OBJECT && is_object_operation(base->options.operation)) {
         return broken(decoder, "The provider's answer is not a JSON object.");
     }
