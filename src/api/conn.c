@@ -199,13 +199,19 @@ static bool on_head(void *arg, const struct ps_http_head *head)
     }
     if (head->has_body) {
         (void)ps_timer_set(&conn->timer, ms(ps_conn_config(conn)->limits.body_timeout));
-        if (head->expect_continue &&
-            ps_stream_write(conn->stream, ps_http_continue.ptr, ps_http_continue.len) != 0) {
-            ps_conn_cut(conn, PS_END_CUT, NULL, false);
-            return false;
-        }
     }
+    request->continue_due = head->expect_continue;
     return true;
+}
+
+/* The head is admitted and its body within the limit, which the parser checks after on_head; none of it came along. */
+static void send_continue(struct ps_conn *conn)
+{
+    conn->request.continue_due = false;
+    if (conn->request.body_bytes == 0 &&
+        ps_stream_write(conn->stream, ps_http_continue.ptr, ps_http_continue.len) != 0) {
+        ps_conn_cut(conn, PS_END_CUT, NULL, false);
+    }
 }
 
 /* Time for the next piece of the body: body_timeout from now, but the whole body must not trickle. */
@@ -319,6 +325,8 @@ static void feed(struct ps_conn *conn, const char *ptr, size_t len)
         if (conn->state == PS_CONN_IDLE && ps_http_parser_began(conn->parser)) {
             conn->state = PS_CONN_HEAD;
             (void)ps_timer_set(&conn->timer, ms(ps_conn_config(conn)->limits.header_timeout));
+        } else if (conn->request.continue_due) {
+            send_continue(conn);
         }
         break;
     case PS_HTTP_PAUSED:

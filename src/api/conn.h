@@ -64,6 +64,7 @@ struct ps_conn_request {
     int64_t received_us;
     uint64_t body_bytes;
     int64_t body_since_us;
+    bool continue_due;          /* the client waits for 100 Continue */
     bool discard_body;          /* nobody wants it, but keep-alive needs its end */
 
     struct ps_exchange *exchange; /* owned; NULL for the doors that answer by themselves */

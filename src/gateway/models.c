@@ -17,7 +17,7 @@
  */
 
 #define REFRESH_US INT64_C(300000000)
-#define RETRY_US INT64_C(15000000) /* until a provider has answered once */
+#define RETRY_US INT64_C(5000000) /* until a provider has answered once */
 #define LIST_BYTES (4u << 20)
 #define LIST_MODELS 4096
 #define LIST_TIMEOUT_US INT64_C(30000000)
