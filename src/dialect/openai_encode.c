@@ -65,11 +65,20 @@ static void add_edit(struct edits *edits, uint64_t start, uint64_t end, struct p
     edits->list[i] = (struct ps_edit){start, end, text};
 }
 
+/* Whether the reader has taken the body for JSON, given that it begins like an object. */
+static bool is_json_type(const struct ps_request *request)
+{
+    struct ps_slice type = ps_dialect_media_type(request->content_type);
+
+    return type.len == 0 || ps_dialect_is_json(type) ||
+           ps_slice_ieq(type, PS_SLICE_LIT("application/x-www-form-urlencoded"));
+}
+
 /* Whether an upstream needs the name even where the client gave none. */
 static bool needs_model(const struct ps_request *request)
 {
     if (request->operation == PS_OP_PASS) {
-        return !request->multipart && ps_slice_eq(request->path, PS_SLICE_LIT("/responses"));
+        return is_json_type(request) && ps_slice_eq(request->path, PS_SLICE_LIT("/responses"));
     }
     return true;
 }
