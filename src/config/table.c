@@ -14,7 +14,7 @@ const struct ps_option *ps_option_at(const char *path)
             return &ps_options[i];
         }
     }
-    assert(!"a path of the table");
+    assert(false && "a path of the table");
     return NULL;
 }
 

@@ -11,8 +11,9 @@ static char *print(const struct ps_config *config)
     struct ps_buf buf;
     ps_buf_init(&buf, 1 << 20);
     ps_config_print(config, &buf);
+    ps_buf_byte(&buf, '\0');
     assert_false(buf.failed);
-    char *text = strndup(buf.ptr, buf.len);
+    char *text = strdup(buf.ptr);
     assert_non_null(text);
     ps_buf_deinit(&buf);
     return text;
