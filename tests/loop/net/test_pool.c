@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ctest-labels: threads */
-#include "net_bench.h"
+#include "net/bench.h"
 
 #include "penstock/base/mem.h"
 #include "penstock/net/pool.h"

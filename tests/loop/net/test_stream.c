@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "net_bench.h"
+#include "net/bench.h"
 #include "stream_priv.h"
 
 #include "penstock/base/mem.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ctest-timeout: 300 */
-#include "net_bench.h"
-#include "net_certs.h"
+#include "net/bench.h"
+#include "net/certs.h"
 #include "stream_priv.h"
 
 #include "penstock/base/mem.h"
@@ -383,6 +383,7 @@ static void a_cut_anywhere_changes_nothing(void **state)
         assert_true(total > 200);
         for (size_t cut = 1; cut < total; cut++) {
             rig_open(&rig, &wants);
+            rig.bench.busy = true;
             rig.client.held_at = cut;
             rig.client.out = "hello";
             rig.client.out_len = 5;

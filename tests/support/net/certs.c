@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "net_certs.h"
+#include "net/certs.h"
 
 #include "testing.h"
 

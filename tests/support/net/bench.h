@@ -22,6 +22,7 @@ struct bench {
     struct ps_budget budget;
     struct ps_loop loop;
     struct ps_timer tick; /* ends a turn's sleep, so that the client is moved on */
+    bool busy;            /* turns do not sleep: for tests of many short steps */
 };
 
 void bench_init(struct bench *bench);
