@@ -2,7 +2,6 @@
 #include "upstream_priv.h"
 
 #include "penstock/base/mem.h"
-#include "penstock/version.h"
 
 #include <openssl/ssl.h>
 
@@ -25,6 +24,17 @@
 #define LANE_BUFFER 16384L
 #define KEEPALIVE_AFTER_S 45
 #define KEEPALIVE_EVERY_S 15
+
+/* Headers curl would add by itself: named without a value, they are left out. request.c writes the head. */
+static char no_host[] = "Host:";
+static char no_accept[] = "Accept:";
+static char no_type[] = "Content-Type:";
+static char no_length[] = "Content-Length:";
+static char no_expect[] = "Expect:";
+static struct curl_slist no_headers[] = {
+    {no_host, &no_headers[1]},   {no_accept, &no_headers[2]}, {no_type, &no_headers[3]},
+    {no_length, &no_headers[4]}, {no_expect, NULL},
+};
 
 static size_t on_header(char *line, size_t size, size_t count, void *arg)
 {
@@ -219,6 +229,7 @@ static bool set_transport(CURL *easy, struct ps_upstream *upstream)
     failed |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     failed |= curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     failed |= curl_easy_setopt(easy, CURLOPT_PROXY, shared->proxy != NULL ? shared->proxy : "");
+    failed |= curl_easy_setopt(easy, CURLOPT_NOPROXY, ""); /* nor does the environment decide */
     failed |= curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     failed |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     failed |= curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
@@ -228,7 +239,7 @@ static bool set_transport(CURL *easy, struct ps_upstream *upstream)
                                (long)(shared->connect_timeout_us / 1000));
     failed |= curl_easy_setopt(easy, CURLOPT_MAXAGE_CONN, idle_s > 0 ? idle_s : 1L);
     failed |= curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, LANE_BUFFER);
-    failed |= curl_easy_setopt(easy, CURLOPT_USERAGENT, "penstock/" PENSTOCK_VERSION);
+    failed |= curl_easy_setopt(easy, CURLOPT_HTTPHEADER, no_headers);
     return failed == CURLE_OK && set_tls(easy, upstream);
 }
 
@@ -276,7 +287,6 @@ void ps_lane_free(struct ps_lane *lane)
 {
     curl_easy_cleanup(lane->easy);
     ps_buf_deinit(&lane->head);
-    ps_free(lane->target);
     ps_free(lane);
 }
 
@@ -303,8 +313,8 @@ void ps_lane_give(struct ps_lane *lane, bool clean)
         ps_lane_free(lane);
         return;
     }
-    /* The list of headers, which holds the credential, belonged to the call. */
-    (void)curl_easy_setopt(lane->easy, CURLOPT_HTTPHEADER, NULL);
+    /* It holds the credential; and the body belonged to the call. */
+    (void)curl_easy_setopt(lane->easy, CURLOPT_REQUEST_TARGET, NULL);
     if (lane->headless) {
         lane->headless = false;
         (void)curl_easy_setopt(lane->easy, CURLOPT_NOBODY, 0L);
@@ -355,19 +365,6 @@ static CURLcode set_body(struct ps_lane *lane, const struct ps_call *call)
     return failed;
 }
 
-static CURLcode set_target(struct ps_lane *lane, const struct ps_call *call)
-{
-    if (lane->target != NULL && strcmp(lane->target, call->target) == 0) {
-        return CURLE_OK; /* nearly always: one path, call after call */
-    }
-    ps_free(lane->target);
-    lane->target = ps_strndup(call->target, strlen(call->target));
-    if (lane->target == NULL) {
-        return CURLE_OUT_OF_MEMORY;
-    }
-    return curl_easy_setopt(lane->easy, CURLOPT_REQUEST_TARGET, lane->target);
-}
-
 int ps_lane_prepare(struct ps_lane *lane, struct ps_call *call)
 {
     CURLcode failed = CURLE_OK;
@@ -380,10 +377,9 @@ int ps_lane_prepare(struct ps_lane *lane, struct ps_call *call)
     lane->got_line = false;
     lane->held = false;
     lane->error[0] = '\0';
-    failed |= curl_easy_setopt(lane->easy, CURLOPT_HTTPHEADER, call->headers);
+    failed |= curl_easy_setopt(lane->easy, CURLOPT_REQUEST_TARGET, call->target);
     failed |= set_method(lane, call);
     failed |= set_body(lane, call);
-    failed |= set_target(lane, call);
     if (lane->fresh != call->fresh) {
         lane->fresh = call->fresh;
         failed |= curl_easy_setopt(lane->easy, CURLOPT_FRESH_CONNECT, call->fresh ? 1L : 0L);

@@ -33,6 +33,16 @@ static bool has_part(CURLU *url, CURLUPart part)
     return found;
 }
 
+static bool is_printable_ascii(const char *text)
+{
+    for (; *text != '\0'; text++) {
+        if (*text <= 0x20 || *text >= 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* NULL, or what is wrong with it. */
 static const char *parse_url(CURLU *url, const char *text, struct url_parts *ret_parts)
 {
@@ -47,6 +57,9 @@ static const char *parse_url(CURLU *url, const char *text, struct url_parts *ret
     (void)curl_url_get(url, CURLUPART_PORT, &ret_parts->port, 0);
     if (strcasecmp(ret_parts->scheme, "http") != 0 && strcasecmp(ret_parts->scheme, "https") != 0) {
         return "is neither http nor https";
+    }
+    if (!is_printable_ascii(ret_parts->host) || !is_printable_ascii(ret_parts->path)) {
+        return "has characters that must be encoded (punycode for a host, %XX for a path)";
     }
     if (has_part(url, CURLUPART_USER) || has_part(url, CURLUPART_PASSWORD)) {
         return "holds a user name or password";
@@ -87,6 +100,26 @@ static char *make_prefix(const struct url_parts *parts, bool absolute)
     return prefix;
 }
 
+/* As curl would write it: the port only where it is not the scheme's own. */
+static char *make_host(const struct url_parts *parts, bool https)
+{
+    const char *usual = https ? "443" : "80";
+    struct ps_buf buf;
+    char *host = NULL;
+
+    ps_buf_init(&buf, 65536);
+    ps_buf_cstr(&buf, parts->host);
+    if (parts->port != NULL && strcmp(parts->port, usual) != 0) {
+        ps_buf_byte(&buf, ':');
+        ps_buf_cstr(&buf, parts->port);
+    }
+    if (!buf.failed) {
+        host = ps_strndup(buf.ptr, buf.len);
+    }
+    ps_buf_deinit(&buf);
+    return host;
+}
+
 static bool is_socks(const char *proxy)
 {
     return strncasecmp(proxy, "socks", 5) == 0;
@@ -117,7 +150,8 @@ static const char *fill(struct ps_upstream_shared *shared, const struct ps_upstr
     }
     shared->target_prefix =
         make_prefix(parts, shared->proxy != NULL && !https && !is_socks(shared->proxy));
-    if (shared->target_prefix == NULL ||
+    shared->host = make_host(parts, https);
+    if (shared->target_prefix == NULL || shared->host == NULL ||
         curl_url_set(shared->url, CURLUPART_PATH, "/", 0) != CURLUE_OK) {
         return "cannot be held: memory is short";
     }
@@ -132,6 +166,7 @@ static void free_shared(struct ps_upstream_shared *shared)
     curl_url_cleanup(shared->url);
     ps_upstream_ca_unref(shared->ca);
     ps_free(shared->target_prefix);
+    ps_free(shared->host);
     ps_free(shared->proxy);
     ps_free(shared);
 }

@@ -44,6 +44,7 @@ struct ps_upstream_shared {
     atomic_uint refs;
     CURLU *url;          /* owned: scheme, host and port; never written after creation */
     char *target_prefix; /* owned: what stands before a call's path in the request line */
+    char *host;          /* owned: value of the Host header */
     char *proxy;         /* owned, NULL: none */
     struct ps_upstream_ca *ca; /* one reference, NULL: plain http only */
     uint32_t max_connections;
@@ -141,7 +142,6 @@ struct ps_lane {
     bool custom_method;
     bool fresh;
     bool no_reuse;
-    char *target; /* owned */
     char error[CURL_ERROR_SIZE];
 };
 
@@ -181,8 +181,7 @@ struct ps_call {
     int64_t born_us;
     struct ps_call_timing timing;
     const char *method; /* static */
-    char *target;
-    struct curl_slist *headers;
+    char *target; /* the request head, see request.c */
     struct ps_slice *parts; /* the bytes are borrowed until on_sent */
     size_t part_count;
     size_t part; /* the first that curl has not read to its end */

@@ -103,7 +103,7 @@ static bool read_request(SSL *ssl)
         len += (size_t)got;
         bytes[len] = '\0';
         const char *end = strstr(bytes, "\r\n\r\n");
-        const char *length = strstr(bytes, "Content-Length: ");
+        const char *length = strstr(bytes, "content-length: ");
         size_t body = length != NULL ? strtoul(length + 16, NULL, 10) : 0;
         if (end != NULL && len >= (size_t)(end - bytes) + 4 + body) {
             return true;
