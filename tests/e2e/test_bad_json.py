@@ -11,37 +11,26 @@ CHAT = "/v1/chat/completions"
 GOOD = b'{"model":"m","messages":[{"role":"user","content":"a"}]}'
 
 
-@pytest.fixture(scope="module")
-def connection_of(shared_gateway):
-    """One connection for the file: every refusal leaves it usable."""
-    state = {}
-
-    def get():
-        if "connection" not in state:
-            state["connection"] = shared_gateway.connect()
-        return state["connection"]
-
-    yield get
-    if "connection" in state:
-        state["connection"].close()
-
-
 @pytest.fixture
-def ask(connection_of, shared_fake):
-    """Posts a body that must be refused: the error. Then the same connection serves a good one."""
-    shared_fake.forget()
+def ask(both):
+    """Posts a body that must be refused: the error. Then the same connection serves a good one; only a body
+    too long to be read for that purpose may cost it."""
+    gateway, fake = both
 
     def ask(body, path=CHAT, status=400):
-        connection = connection_of()
-        connection.request("POST", path, JSON, body)
-        answer = connection.read_response()
-        assert answer.status == status, (body[:100], answer)
-        assert shared_fake.requests == []
-        error = answer.error
-        assert error["type"] == "invalid_request_error"
-        connection.request("POST", CHAT, JSON, GOOD)
-        assert connection.read_response().status == 200
-        shared_fake.forget()
+        fake.forget()
+        with gateway.connect() as connection:
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            connection.send_until_refused(head.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            answer = connection.read_response()
+            assert answer.status == status, (body[:100], answer)
+            assert fake.requests == []
+            error = answer.error
+            assert error["type"] == "invalid_request_error"
+            if len(body) <= 1024 * 1024:
+                connection.request("POST", CHAT, JSON, GOOD)
+                assert connection.read_response().status == 200
+        assert gateway.post(CHAT, GOOD, JSON).status == 200
         return error
 
     return ask
@@ -199,7 +188,7 @@ def test_an_empty_prompt(ask):
     assert ask(b"{}", "/generate")["param"] == "prompt"
 
 
-@pytest.mark.parametrize("value", [b"1e999", b"-5", b"0", b"9223372036854775808", b"1.5", b'"7"', b"1e1"])
+@pytest.mark.parametrize("value", [b"1e999", b"-5", b"0", b"9223372036854775808", b"1.5", b'"7"', b"1e-1"])
 def test_absurd_numbers_in_generate(ask, value):
     assert ask(b'{"prompt":"a","max_tokens":' + value + b"}", "/generate")["param"] == "max_tokens"
 

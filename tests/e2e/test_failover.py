@@ -312,7 +312,8 @@ def test_attempts_are_told_in_log_and_metrics(pair, start):
     first.always(up.error(500))
     answer = gateway.chat()
     line = gateway.line_of(answer)
-    attempts = line["attempts"]
+    assert line["attempts"] == 2
+    attempts = line["tried"]
     assert len(attempts) == 2
     assert attempts[0]["status"] == 500
     assert attempts[1]["status"] == 200
