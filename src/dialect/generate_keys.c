@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "generate_priv.h"
 
+/* A rule for a name at the top, not for what lies inside it. */
+static bool is_top(const struct ps_field_rule *rule)
+{
+    return strchr(rule->path, '.') == NULL;
+}
+
 static bool is_known(const struct ps_key_walk *walk, struct ps_slice key)
 {
     for (size_t i = 0; i < walk->rule_count; i++) {
-        if (ps_slice_eq_cstr(key, walk->rules[i].path)) {
+        if (is_top(&walk->rules[i]) && ps_slice_eq_cstr(key, walk->rules[i].path)) {
             return true;
         }
     }
@@ -168,9 +174,9 @@ static const char *meant(const struct ps_key_walk *walk)
     }
     for (size_t i = 0; key.len < 24 && i < walk->rule_count; i++) {
         struct ps_slice path = ps_slice_cstr(walk->rules[i].path);
-        bool top = memchr(path.ptr, '.', path.len) == NULL;
 
-        if (top && walk->rules[i].kind != PS_FIELD_FORBIDDEN && distance(key, path) <= 2) {
+        if (is_top(&walk->rules[i]) && walk->rules[i].kind != PS_FIELD_FORBIDDEN &&
+            distance(key, path) <= 2) {
             return walk->rules[i].path;
         }
     }

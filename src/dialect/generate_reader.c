@@ -303,6 +303,9 @@ static int sniff(struct ps_generate_reader *reader, const char *ptr, size_t len,
         ps_buf_reset(&reader->text);
         return feed_json(reader, ptr, len, ret_fault);
     }
+    if (reader->body == PS_GENERATE_SNIFF && feed_json(reader, ptr, len, ret_fault) != 0) {
+        return -1; /* cannot be: white space only */
+    }
     return feed_text(reader, ptr, len, ret_fault);
 }
 
