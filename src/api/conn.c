@@ -29,6 +29,7 @@
 #define LOW_BYTES (64u << 10)
 #define PENDING_EXTRA (64u << 10) /* input taken while an answer is due, beside one head */
 #define DISCARD_BYTES (1u << 20)  /* of a refused request's body that is read to keep the connection */
+#define DRAIN_IDLE_US INT64_C(1000000) /* a request may be on its way to an idle connection when the drain begins */
 #define SLOW_BYTES_PER_S 1024     /* a body may take body_timeout and a second for each of these */
 
 static int64_t ms(int64_t value)
@@ -460,6 +461,8 @@ static void on_timer(struct ps_timer *timer)
         (void)ps_fault_set(&fault, PS_FAULT_REQUEST_TIMEOUT, NULL, "The request %s did not come in time.",
                            conn->state == PS_CONN_HEAD ? "head" : "body");
         refuse_framing(conn, &fault);
+    } else if (conn->state == PS_CONN_ANSWERING) {
+        ps_inference_silence(conn);
     }
 }
 
@@ -467,7 +470,7 @@ void ps_conn_drain(struct ps_conn *conn)
 {
     conn->request.keep_alive = false;
     if (conn->state == PS_CONN_IDLE) {
-        close_conn(conn, true);
+        (void)ps_timer_set(&conn->timer, DRAIN_IDLE_US);
     }
 }
 

@@ -97,7 +97,7 @@ struct ps_conn {
     bool close_after;              /* the peer sent FIN: no further request */
     struct ps_arena arena;         /* of the current request */
     struct ps_buf pending;         /* input that came while an answer was due */
-    struct ps_timer timer;         /* idle, head or body, by state */
+    struct ps_timer timer;         /* by state: idle, head, body, silence of a streamed answer */
     struct ps_task next;           /* ends the answered request, goes on with the next */
     struct ps_conn_request request;
 };
@@ -152,6 +152,8 @@ void ps_door_allow(const struct ps_door *door, char *ret, size_t size);
 
 /* inference.c: the front of an exchange. */
 int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault);
+/* Nothing was written for a while: proxies between us and the client must not take a slow model for a dead one. */
+void ps_inference_silence(struct ps_conn *conn);
 /* own.c: doors that answer by themselves, when the request is complete. */
 void ps_own_answer(struct ps_conn *conn);
 

@@ -17,6 +17,7 @@
  */
 
 #define HEAD_BYTES 65536
+#define SILENCE_US INT64_C(15000000) /* after so long without a byte an event stream gets a comment */
 
 /* ---- the request ---- */
 
@@ -77,8 +78,9 @@ static int check_media(struct ps_conn *conn, struct ps_reader_options *reader, s
     const struct ps_door *door = conn->request.door;
     const struct ps_http_head *head = conn->request.head;
     struct ps_slice type = ps_http_value(head, "content-type", NULL);
-    struct ps_slice encoding = ps_http_value(head, "content-encoding", NULL);
-    if (encoding.len > 0 && !ps_slice_ieq(encoding, PS_SLICE_LIT("identity"))) {
+    size_t encodings = 0;
+    struct ps_slice encoding = ps_http_value(head, "content-encoding", &encodings);
+    if (encodings > 1 || (encoding.len > 0 && !ps_slice_ieq(encoding, PS_SLICE_LIT("identity")))) {
         return ps_fault_set(fault, PS_FAULT_UNSUPPORTED_MEDIA, NULL,
                             "Content-Encoding is not supported: send the body uncompressed.");
     }
@@ -159,8 +161,18 @@ static void write_body(struct ps_conn *conn, struct ps_slice bytes)
         return;
     }
     request->sent += bytes.len;
+    if (request->sse) {
+        (void)ps_timer_set(&conn->timer, SILENCE_US);
+    }
     if (ps_stream_is_full(conn->stream)) {
         ps_exchange_pause(request->exchange);
+    }
+}
+
+void ps_inference_silence(struct ps_conn *conn)
+{
+    if (conn->request.sse && !conn->request.answered) {
+        write_body(conn, PS_SLICE_LIT(": keep-alive\n\n")); /* events are written whole, so this stands between two */
     }
 }
 

@@ -22,8 +22,8 @@
  * Nothing here ends the exchange or starts a call inside a callback from below: steps are deferred.
  */
 
-#define HOLD_STREAM 65536u         /* a stream that has not committed within so many bytes commits */
-#define HOLD_WHOLE (1u << 20)      /* likewise a whole answer */
+#define HOLD_BYTES 65536u          /* an answer that has not committed within so many bytes commits */
+#define HOLD_JSON (1u << 20)       /* likewise one that is a single JSON text */
 #define HOLD_ERROR 65536u          /* of an error's body */
 #define CLOSE_WAIT_US INT64_C(250000) /* for the end of the body behind the terminal marker */
 
@@ -176,7 +176,7 @@ static bool decide(struct ps_exchange *ex, const struct ps_event *event, int64_t
         ps_exchange_commit(ex, arrival_us);
         return true;
     }
-    size_t limit = at->event_stream ? HOLD_STREAM : HOLD_WHOLE;
+    size_t limit = at->json ? HOLD_JSON : HOLD_BYTES;
     if (ex->answer.raw && at->hold.len + event->raw.len > limit) {
         ps_exchange_commit(ex, arrival_us);
         return true;
@@ -289,10 +289,9 @@ static int keep_headers(struct ps_exchange *ex, const struct ps_call_head *head)
     return at->content_type.ptr != NULL ? 0 : -1;
 }
 
-static bool is_event_stream(struct ps_slice content_type)
+static bool begins_with(struct ps_slice content_type, struct ps_slice media)
 {
-    struct ps_slice known = PS_SLICE_LIT("text/event-stream");
-    return content_type.len >= known.len && ps_slice_ieq(ps_slice(content_type.ptr, known.len), known);
+    return content_type.len >= media.len && ps_slice_ieq(ps_slice(content_type.ptr, media.len), media);
 }
 
 static struct ps_decoder *make_decoder(struct ps_exchange *ex)
@@ -320,7 +319,8 @@ static void on_head(void *arg, const struct ps_call_head *head)
     at->length = head->content_length;
     at->retry_after_us = retry_after_us(head);
     bool ok = keep_headers(ex, head) == 0;
-    at->event_stream = is_event_stream(at->content_type);
+    at->event_stream = begins_with(at->content_type, PS_SLICE_LIT("text/event-stream"));
+    at->json = begins_with(at->content_type, PS_SLICE_LIT("application/json"));
     if (ok && head->status >= 200 && head->status < 300) {
         at->decoder = make_decoder(ex);
         ok = at->decoder != NULL;
@@ -363,7 +363,11 @@ static void refused(struct ps_exchange *ex)
     }
     ps_dialect_fault(at->target->provider->dialect, at->status, ps_slice(body, len), &fault);
     fault.retry_after_ms = at->retry_after_us / 1000;
-    bool our_key = at->status == 401 || at->status == 403;
+    bool about_key = at->status == 401 || at->status == 403;
+    bool our_key = about_key && !at->target->provider->config->auth_client;
+    if (about_key && !our_key) {
+        fault.kind = at->status == 401 ? PS_FAULT_UNAUTHORIZED : PS_FAULT_FORBIDDEN;
+    }
     ex->outcome.verbatim = ex->answer.raw && !our_key && !at->hold_cut && at->status >= 400;
     if (ex->outcome.verbatim) {
         fault.status = at->status;
@@ -439,12 +443,9 @@ static void on_end(void *arg, enum ps_call_end end, const char *detail)
     if (at->done) {
         won(ex); /* the terminal marker was seen: how the connection went afterwards does not matter */
     } else if (end == PS_CALL_REUSE_DIED && !at->fresh) {
-        struct ps_attempt_record record = {at->target, PS_FAULT_UPSTREAM_CONNECT, 0, 0};
-        ps_attempt_record(ex, &record);
+        conclude(ex, PS_VERDICT_NEUTRAL, PS_FAULT_UPSTREAM_CONNECT);
         ps_retry_record(ex, PS_FAULT_UPSTREAM_CONNECT, true);
-        ps_target_end(at->target, PS_VERDICT_NEUTRAL, 0, 0);
-        ex->waited_us += ps_clock_us() - at->started_us;
-        at->state = PS_ATTEMPT_IDLE;
+        ps_timer_cancel(&ex->timer);
         at->fresh = true;
         ex->next = at->target;
         ps_exchange_defer(ex, next_step);

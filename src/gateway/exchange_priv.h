@@ -45,6 +45,7 @@ struct ps_attempt {
     struct ps_slice content_type;
     int64_t length;
     bool event_stream;
+    bool json;                    /* one JSON text */
     struct ps_call_header *headers;
     size_t header_count;
     int64_t retry_after_us;

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "conn.h"
+#include "testing.h"
+
+#include <string.h>
+
+static void paths_find_their_doors(void **state)
+{
+    (void)state;
+    const struct {
+        const char *path;
+        const char *label; /* NULL: nothing there */
+    } cases[] = {
+        {"/generate", "generate"},
+        {"/v1/chat/completions", "chat"},
+        {"/v1/completions", "completions"},
+        {"/v1/embeddings", "embeddings"},
+        {"/v1/models", "models"},
+        {"/v1/models/a/b:c", "models"},
+        {"/health", "health"},
+        {"/healthz", "health"},
+        {"/health/live", "health"},
+        {"/health/ready", "health"},
+        {"/metrics", "metrics"},
+        {"/v1/moderations", "pass"},
+        {"/v1/audio/transcriptions", "pass"},
+        {"/v1/images/generations", "pass"},
+        {"/v1/filesystem", "pass"},
+        {"/", NULL},
+        {"", NULL},
+        {"/v1", NULL},
+        {"/v1/", NULL},
+        {"/generate/", NULL},
+        {"//generate", NULL},
+        {"/Generate", NULL},
+        {"/v1/files", NULL},
+        {"/v1/files/file-1/content", NULL},
+        {"/v1/batches", NULL},
+        {"/v1/organization/users", NULL},
+        {"/v1/audio/../files", NULL},
+        {"/v1/./files", NULL},
+        {"/v1//files", NULL},
+        {"/v1/audio//x", NULL},
+        {"/v1/audio/", NULL},
+        {"/v1/%66iles", NULL},
+        {"/v1/audio%2fspeech", NULL},
+        {"/v1/audio;x=1", NULL},
+        {"/v1/audio\\x", NULL},
+        {"/v2/chat/completions", NULL},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct ps_door *door = ps_door_find(ps_slice_cstr(cases[i].path));
+        const char *label = door != NULL ? door->label : NULL;
+        if ((label == NULL) != (cases[i].label == NULL) || (label != NULL && strcmp(label, cases[i].label) != 0)) {
+            fail_msg("%s: %s", cases[i].path, label != NULL ? label : "nothing");
+        }
+    }
+}
+
+static void only_health_and_metrics_are_open(void **state)
+{
+    (void)state;
+    const char *open[] = {"/health", "/health/live", "/health/ready", "/healthz", "/metrics"};
+    const char *closed[] = {"/generate", "/v1/chat/completions", "/v1/models", "/v1/models/x", "/v1/moderations"};
+    for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++) {
+        assert_true(ps_door_find(ps_slice_cstr(open[i]))->open);
+    }
+    for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++) {
+        assert_false(ps_door_find(ps_slice_cstr(closed[i]))->open);
+    }
+}
+
+static void allow_names_the_methods(void **state)
+{
+    (void)state;
+    char allow[64];
+    ps_door_allow(ps_door_find(PS_SLICE_LIT("/generate")), allow, sizeof(allow));
+    assert_string_equal(allow, "POST, OPTIONS");
+    ps_door_allow(ps_door_find(PS_SLICE_LIT("/health")), allow, sizeof(allow));
+    assert_string_equal(allow, "GET, HEAD, OPTIONS");
+    ps_door_allow(ps_door_find(PS_SLICE_LIT("/v1/moderations")), allow, sizeof(allow));
+    assert_string_equal(allow, "GET, POST, PUT, PATCH, DELETE, OPTIONS");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(paths_find_their_doors),
+        cmocka_unit_test(only_health_and_metrics_are_open),
+        cmocka_unit_test(allow_names_the_methods),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
