@@ -70,7 +70,7 @@ static bool is_trusted(const struct ps_config *config, const struct ps_peer *pee
 static bool origin_allowed(const struct ps_config *config, struct ps_slice origin)
 {
     for (size_t i = 0; i < config->cors_origin_count; i++) {
-        if (strcmp(config->cors_origins[i], "*") == 0 || ps_slice_eq_cstr(origin, config->cors_origins[i])) {
+        if (ps_slice_eq_cstr(origin, config->cors_origins[i])) {
             return true;
         }
     }

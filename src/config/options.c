@@ -2,7 +2,7 @@
 #include "config_priv.h"
 
 /*
- * Every key there is, once: the loader, `penstock check` and docs/config.md all read this table. A
+ * Every key there is, once: the loader, `penstock check` and docs/configuration.md all read this table. A
  * key of a list of records has "[]." in its path, one of named records ".*.".
  */
 

@@ -248,7 +248,7 @@ const struct ps_config_model *ps_config_model(const struct ps_config *config, st
 
 /* What is in force, as YAML that would load again but for the secrets, which are masked. For `check`. */
 void ps_config_print(const struct ps_config *config, struct ps_buf *out);
-/* The option table as Markdown, for docs/config.md. */
+/* The option table as Markdown, for docs/configuration.md. */
 void ps_config_reference(struct ps_buf *out);
 
 #endif

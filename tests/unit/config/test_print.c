@@ -340,11 +340,11 @@ static char *read_all(const char *path)
     return text;
 }
 
-/* docs/config.md says what the table says. With PENSTOCK_UPDATE_DOCS in the environment it is made
+/* docs/configuration.md says what the table says. With PENSTOCK_UPDATE_DOCS in the environment it is made
  * to. */
 static void test_the_document_is_true(void **state)
 {
-    static const char path[] = "docs/config.md";
+    static const char path[] = "docs/configuration.md";
     static const char begin[] = "ctest -R unit_config_print -->\n\n";
     static const char end[] = "\n<!-- end of the table -->\n";
     char *text = read_all(path);
