@@ -215,7 +215,6 @@ static bool set_tls(CURL *easy, struct ps_upstream *upstream)
     failed |= curl_easy_setopt(easy, CURLOPT_SSL_CTX_FUNCTION, on_ssl_ctx);
     failed |= curl_easy_setopt(easy, CURLOPT_SSL_CTX_DATA, upstream->shared);
     failed |= curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-    failed |= curl_easy_setopt(easy, CURLOPT_SHARE, upstream->tls_sessions);
     return failed == CURLE_OK;
 }
 
@@ -226,6 +225,7 @@ static bool set_transport(CURL *easy, struct ps_upstream *upstream)
     CURLcode failed = CURLE_OK;
 
     failed |= curl_easy_setopt(easy, CURLOPT_CURLU, upstream->url);
+    failed |= curl_easy_setopt(easy, CURLOPT_SHARE, upstream->share);
     failed |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     failed |= curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);
     failed |= curl_easy_setopt(easy, CURLOPT_PROXY, shared->proxy != NULL ? shared->proxy : "");

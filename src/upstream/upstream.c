@@ -19,8 +19,8 @@ void ps_upstream_defer(struct ps_upstream *upstream)
 
 static void free_upstream(struct ps_upstream *upstream)
 {
-    if (upstream->tls_sessions != NULL) {
-        (void)curl_share_cleanup(upstream->tls_sessions);
+    if (upstream->share != NULL) {
+        (void)curl_share_cleanup(upstream->share);
     }
     curl_url_cleanup(upstream->url);
     ps_upstream_shared_unref(upstream->shared);
@@ -164,12 +164,11 @@ static int init_curl(struct ps_upstream *upstream)
     if (upstream->url == NULL) {
         return -1;
     }
-    if (upstream->shared->ca == NULL) {
-        return 0;
-    }
-    upstream->tls_sessions = curl_share_init();
-    if (upstream->tls_sessions == NULL ||
-        curl_share_setopt(upstream->tls_sessions, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) !=
+    /* Without it names would be looked up for each mux, and a TLS session die with its lane. */
+    upstream->share = curl_share_init();
+    if (upstream->share == NULL ||
+        curl_share_setopt(upstream->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_DNS) != CURLSHE_OK ||
+        curl_share_setopt(upstream->share, CURLSHOPT_SHARE, CURL_LOCK_DATA_SSL_SESSION) !=
             CURLSHE_OK) {
         return -1;
     }

@@ -20,14 +20,14 @@
  *
  *   upstream  owns muxes, idle lanes and slots of its loop
  *   mux       one CURLM; at most PS_MUX_CALLS calls at once, because curl walks a host's connections
- *             one by one
+ *             one by one (1,000 calls at once: 30 us each in one CURLM, 23 us in four)
  *   lane      an easy handle with all that lives as long as it: options that never change, the buffer of
  *             a response head. Serves one call after another
  *   slot      a poll handle, as long as its socket lives
  *   call      one request; has a lane while it is in a mux
  */
 
-#define PS_MUX_CALLS 1000
+#define PS_MUX_CALLS 256
 #define PS_LANES_KEPT 256
 /* Bodies below this leave in one send with the head; curl's own limit for it is 64 KiB. */
 #define PS_BODY_INLINE 65535
@@ -66,7 +66,7 @@ struct ps_upstream_shared {
 struct ps_upstream {
     struct ps_loop *loop; /* borrowed: outlives us */
     struct ps_upstream_shared *shared; /* one reference */
-    CURLSH *tls_sessions;      /* owned, NULL for plain http */
+    CURLSH *share;             /* owned: TLS sessions and resolved names, for all muxes and lanes */
     CURLU *url;                /* owned: this thread's own copy */
     struct ps_link muxes;      /* owned */
     struct ps_lane *lanes;     /* owned, idle */
