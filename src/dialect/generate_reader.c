@@ -119,13 +119,15 @@ static int feed_text(struct ps_generate_reader *reader, const char *ptr, size_t 
                      struct ps_fault *ret_fault)
 {
     struct ps_buf *text = &reader->text;
+    const char *nul = memchr(ptr, '\0', len);
     size_t run = 0;
 
-    if (!ps_utf8_feed(&reader->utf8, ptr, len)) {
+    /* Whichever comes first, so that cuts change nothing. */
+    if (!ps_utf8_feed(&reader->utf8, ptr, nul != NULL ? (size_t)(nul - ptr) : len)) {
         return ps_fault_set(ret_fault, PS_FAULT_BAD_FIELD, "prompt",
                             "The prompt is not valid UTF-8.");
     }
-    if (memchr(ptr, '\0', len) != NULL) {
+    if (nul != NULL) {
         return ps_fault_set(ret_fault, PS_FAULT_BAD_FIELD, "prompt",
                             "The prompt must not hold a NUL byte.");
     }

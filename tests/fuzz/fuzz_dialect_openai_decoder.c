@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "penstock/dialect/dialect.h"
+
+#include <stdlib.h>
+
+/*
+ * First byte: how the answer is read; the rest: the answer. Fed whole and in pieces of the size
+ * that the second byte says; outcome and events must be the same but for pieces, and the raw bytes
+ * the answer's own, in order.
+ */
+
+static const char *const types[] = {"text/event-stream", "application/json", "audio/mpeg", ""};
+
+struct outcome {
+    enum ps_decode result;
+    enum ps_fault_kind fault;
+    uint64_t events; /* a hash of what was told */
+    size_t count;
+    const char *body;
+    size_t body_len;
+    size_t raw_len; /* bytes of the body that were in raws */
+    bool fields;
+    bool ended;
+};
+
+static void mix(struct outcome *out, const void *ptr, size_t len)
+{
+    const unsigned char *bytes = ptr;
+
+    for (size_t i = 0; i < len; i++) {
+        out->events = (out->events ^ bytes[i]) * UINT64_C(0x100000001b3);
+    }
+}
+
+static bool on_event(void *arg, const struct ps_event *event)
+{
+    struct outcome *out = arg;
+
+    if (out->ended) {
+        abort(); /* nothing follows the end */
+    }
+    if (!out->fields && event->raw.len > 0) {
+        if (event->raw.len > out->body_len - out->raw_len ||
+            memcmp(out->body + out->raw_len, event->raw.ptr, event->raw.len) != 0) {
+            abort();
+        }
+        out->raw_len += event->raw.len;
+    }
+    out->ended = event->kind == PS_EVENT_DONE || event->kind == PS_EVENT_FAULT;
+    if (event->kind == PS_EVENT_OPAQUE || event->kind == PS_EVENT_PING) {
+        return true; /* their number depends on the cuts */
+    }
+    out->count++;
+    mix(out, &event->kind, sizeof(event->kind));
+    mix(out, &event->choice, sizeof(event->choice));
+    mix(out, event->text.ptr, event->text.len);
+    mix(out, &event->usage, sizeof(event->usage));
+    mix(out, event->finish_text.ptr, event->finish_text.len);
+    if (event->fault != NULL) {
+        mix(out, event->fault->message, strlen(event->fault->message));
+    }
+    return true;
+}
+
+static void run(uint8_t how, const char *ptr, size_t len, size_t step, struct outcome *out)
+{
+    struct ps_decoder_options options = {
+        .operation = (enum ps_operation)(how % PS_OP_COUNT),
+        .stream = (how & 8) != 0,
+        .fields = (how & 16) != 0,
+        .withhold_usage = (how & 32) != 0,
+        .content_type = ps_slice_cstr(types[how >> 6]),
+        .event_bytes = 16384,
+    };
+    struct ps_arena arena;
+    struct ps_decoder *decoder;
+
+    *out = (struct outcome){.body = ptr, .body_len = len, .fields = options.fields};
+    ps_arena_init(&arena, 65536);
+    decoder = ps_decoder_new(ps_dialect_find("openai"), &options, &arena, on_event, out);
+    if (decoder == NULL) {
+        abort();
+    }
+    for (size_t at = 0; at < len && out->result == PS_DECODE_OK; at += step) {
+        out->result = ps_decoder_feed(decoder, ptr + at, step < len - at ? step : len - at);
+    }
+    if (out->result == PS_DECODE_OK) {
+        out->result = ps_decoder_finish(decoder);
+    }
+    if (out->result == PS_DECODE_BROKEN) {
+        out->fault = ps_decoder_fault(decoder)->kind;
+        if (out->fault == PS_FAULT_NONE || ps_decoder_fault(decoder)->message[0] == '\0') {
+            abort();
+        }
+    } else if (!out->ended) {
+        abort(); /* a good answer has an end */
+    }
+    ps_decoder_free(decoder);
+    ps_arena_deinit(&arena);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static bool ready;
+    struct outcome whole;
+    struct outcome pieces;
+
+    if (!ready && ps_dialect_global_init() != 0) {
+        abort();
+    }
+    ready = true;
+    if (size < 2) {
+        return 0;
+    }
+    run(data[0], (const char *)data + 2, size - 2, SIZE_MAX / 2, &whole);
+    run(data[0], (const char *)data + 2, size - 2, (size_t)data[1] % 64 + 1, &pieces);
+    if (whole.result != pieces.result || whole.fault != pieces.fault ||
+        whole.count != pieces.count || whole.events != pieces.events) {
+        abort();
+    }
+    return 0;
+}
