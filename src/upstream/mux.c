@@ -4,11 +4,11 @@
 #include "penstock/base/mem.h"
 
 /*
- * One CURLM on the loop. Everything that makes curl run goes through ps_mux_action, which afterwards always
- * looks for calls that are done: curl tells of them only when asked.
+ * One CURLM on the loop. Everything that makes curl run goes through ps_mux_action, which
+ * afterwards always looks for calls that are done: curl tells of them only when asked.
  *
- * curl's own wish to run at once (a time-out of 0) becomes a kick, served by the upstream's deferred work:
- * curl must not be entered from its callbacks.
+ * curl's own wish to run at once (a time-out of 0) becomes a kick, served by the upstream's
+ * deferred work: curl must not be entered from its callbacks.
  */
 
 static void forget_poll(struct ps_upstream *upstream, CURL *easy, struct ps_slot *slot)
@@ -20,7 +20,11 @@ static void forget_poll(struct ps_upstream *upstream, CURL *easy, struct ps_slot
         return;
     }
     (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &lane);
-    if (upstream->closing || lane == NULL || lane->held) {
+    if (lane != NULL && lane->requests == 0) {
+        /* It never got as far as a request. curl 7.88 closes a socket that is still connecting without
+         * CLOSESOCKETFUNCTION: the descriptor may be gone, or be another's by now. */
+        ps_slot_close(slot);
+    } else if (upstream->closing || lane == NULL || lane->held) {
         /* A paused transfer is taken off the poll, too; its bytes are asked for. */
         (void)ps_slot_arm(slot, 0);
     } else {
@@ -144,8 +148,7 @@ void ps_mux_free(struct ps_mux *mux)
 
 struct ps_mux *ps_mux_pick(struct ps_upstream *upstream)
 {
-    for (struct ps_link *link = upstream->muxes.next; link != &upstream->muxes;
-         link = link->next) {
+    for (struct ps_link *link = upstream->muxes.next; link != &upstream->muxes; link = link->next) {
         struct ps_mux *mux = PS_CONTAINER_OF(link, struct ps_mux, link);
         if (!mux->broken && mux->active < PS_MUX_CALLS) {
             return mux;
