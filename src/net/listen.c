@@ -55,7 +55,8 @@ static int open_tcp(const struct addrinfo *address, bool share)
     return fd;
 }
 
-static int open_first(const char *host, uint16_t port, bool share, char *ret_error, size_t error_size)
+static int open_first(const char *host, uint16_t port, bool share, char *ret_error,
+                      size_t error_size)
 {
     struct addrinfo hints = {.ai_family = AF_UNSPEC,
                              .ai_socktype = SOCK_STREAM,
@@ -149,8 +150,9 @@ int ps_listen_unix(const char *path, char *ret_error, size_t error_size)
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t len = strlen(path);
     if (len == 0 || len >= sizeof(address.sun_path)) {
-        return refuse(ENAMETOOLONG, ret_error, error_size, "socket path %s: expected 1 to %zu bytes",
-                      path, sizeof(address.sun_path) - 1);
+        return refuse(ENAMETOOLONG, ret_error, error_size,
+                      "socket path %s: expected 1 to %zu bytes", path,
+                      sizeof(address.sun_path) - 1);
     }
     memcpy(address.sun_path, path, len + 1);
 

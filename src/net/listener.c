@@ -9,11 +9,12 @@
 #include <unistd.h>
 
 /*
- * Accepting. A listening descriptor may be polled by several loops: those that come late find EAGAIN.
+ * Accepting. A listening descriptor may be polled by several loops: those that come late find
+ * EAGAIN.
  *
- * Failures: a connection that died in the queue is skipped. Out of descriptors: the spare one is closed, the
- * oldest connection accepted on its place and closed at once, so that its client learns of it; then, as
- * after any other error, accepting rests.
+ * Failures: a connection that died in the queue is skipped. Out of descriptors: the spare one is
+ * closed, the oldest connection accepted on its place and closed at once, so that its client learns
+ * of it; then, as after any other error, accepting rests.
  */
 
 #define ACCEPTS_A_TURN 16

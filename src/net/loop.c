@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "penstock/net/loop.h"
+
 #include "timer_priv.h"
 
 #include "penstock/base/clock.h"
 #include "penstock/base/mem.h"
-#include "penstock/net/loop.h"
 
 #include <assert.h>
 #include <signal.h>
 
 /*
- * One turn of libuv is: timers, idle, prepare, sleep in poll and I/O callbacks, check, close callbacks.
- * Tasks run in check (what I/O deferred) and in prepare (what timers and close callbacks deferred). Only
- * when a pass leaves tasks behind is the idle handle started, which makes the next poll return at once.
+ * One turn of libuv is: timers, idle, prepare, sleep in poll and I/O callbacks, check, close
+ * callbacks. Tasks run in check (what I/O deferred) and in prepare (what timers and close callbacks
+ * deferred). Only when a pass leaves tasks behind is the idle handle started, which makes the next
+ * poll return at once.
  *
  * All four handles are unreferenced: they do not keep the loop alive.
  */
@@ -39,8 +41,8 @@ static struct ps_task *pop_task(struct ps_link *list)
 }
 
 /*
- * WORK until its list is empty, each task at most once; then what FLUSH holds now. Both local lists are
- * ordinary lists to ps_task_cancel.
+ * WORK until its list is empty, each task at most once; then what FLUSH holds now. Both local lists
+ * are ordinary lists to ps_task_cancel.
  */
 static void run_tasks(struct ps_loop *loop)
 {
@@ -77,7 +79,8 @@ static void on_check(uv_check_t *handle)
     struct ps_loop *loop = handle->data;
     if (!loop->in_turn) {
         ps_loop_begin_turn(loop);
-        /* Callbacks that did not call ps_loop_enter have run already; libuv knows to the ms since when. */
+        /* Callbacks that did not call ps_loop_enter have run already; libuv knows to the ms since
+         * when. */
         int64_t slept_until_us = (int64_t)uv_now(&loop->uv) * 1000 + 1000;
         if (slept_until_us < loop->busy_since_us) {
             loop->busy_since_us = slept_until_us;
@@ -98,9 +101,9 @@ static void on_wake(uv_timer_t *handle)
 }
 
 /*
- * libuv counts in whole ms of the same clock and runs a timer when its ms has come, so rounding the due
- * time up is never early. At least 1 ms from libuv's now: in 1.44 a timer set to 0 in a timer callback
- * runs again in the same pass.
+ * libuv counts in whole ms of the same clock and runs a timer when its ms has come, so rounding the
+ * due time up is never early. At least 1 ms from libuv's now: in 1.44 a timer set to 0 in a timer
+ * callback runs again in the same pass.
  */
 static void set_wake(struct ps_loop *loop)
 {
@@ -139,7 +142,8 @@ static void on_prepare(uv_prepare_t *handle)
 static void ignore_sigpipe(void)
 {
     struct sigaction action;
-    /* libuv writes to sockets with write(2), which has no MSG_NOSIGNAL. A handler somebody set stays. */
+    /* libuv writes to sockets with write(2), which has no MSG_NOSIGNAL. A handler somebody set
+     * stays. */
     if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL) {
         action.sa_handler = SIG_IGN;
         (void)sigaction(SIGPIPE, &action, NULL);
@@ -228,7 +232,8 @@ bool ps_loop_turn(struct ps_loop *loop, bool wait)
     if (!uv_loop_alive(&loop->uv) && !has_tasks(loop) && loop->heap_len == 0) {
         return false;
     }
-    /* Timers and tasks alone do not make libuv turn; with tasks alone there is nothing to wait for. */
+    /* Timers and tasks alone do not make libuv turn; with tasks alone there is nothing to wait for.
+     */
     uv_ref((uv_handle_t *)&loop->prepare);
     (void)uv_run(&loop->uv, wait && !has_tasks(loop) ? UV_RUN_ONCE : UV_RUN_NOWAIT);
     uv_unref((uv_handle_t *)&loop->prepare);

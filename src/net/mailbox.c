@@ -2,9 +2,9 @@
 #include "penstock/net/mailbox.h"
 
 /*
- * Posters append under the lock; the one that finds the queue empty wakes the loop. The loop takes the whole
- * queue at once and delivers it without the lock. `batch` is a member, so that a delivery which closes the
- * mailbox still sees the rest delivered in order.
+ * Posters append under the lock; the one that finds the queue empty wakes the loop. The loop takes
+ * the whole queue at once and delivers it without the lock. `batch` is a member, so that a delivery
+ * which closes the mailbox still sees the rest delivered in order.
  */
 
 static void take_queue(struct ps_mailbox *mailbox, bool close)
@@ -79,8 +79,8 @@ static void on_handle_closed(uv_handle_t *handle)
     struct ps_mailbox *mailbox = handle->data;
     ps_loop_enter(mailbox->loop);
     /*
-     * The lock stays as it is (on POSIX it owns nothing): a thread that still posts is refused as long as
-     * the owner keeps the memory.
+     * The lock stays as it is (on POSIX it owns nothing): a thread that still posts is refused as
+     * long as the owner keeps the memory.
      */
     if (mailbox->on_closed != NULL) {
         mailbox->on_closed(mailbox);

@@ -8,8 +8,8 @@
 #include <signal.h>
 
 /*
- * Threads wait on one condition for a queue of works under one lock. A work that has run becomes a message
- * whose delivery calls `done`. Freeing lets the threads empty the queue first.
+ * Threads wait on one condition for a queue of works under one lock. A work that has run becomes a
+ * message whose delivery calls `done`. Freeing lets the threads empty the queue first.
  */
 
 struct ps_pool {

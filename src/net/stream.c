@@ -11,13 +11,13 @@
 /*
  * Life and reading of a stream; its output is in stream_out.c.
  *
- * libuv reads into the loop's one read buffer. Plain bytes go up as they are; TLS bytes go through the
- * session, whose plain text takes the first part of the same buffer. What a user who stopped reading in the
- * middle has not taken of a TLS read is kept in the session (at most one read), and `pump` delivers it when
- * reading goes on.
+ * libuv reads into the loop's one read buffer. Plain bytes go up as they are; TLS bytes go through
+ * the session, whose plain text takes the first part of the same buffer. What a user who stopped
+ * reading in the middle has not taken of a TLS read is kept in the session (at most one read), and
+ * `pump` delivers it when reading goes on.
  *
- * Ends: a read error is RESET; a handshake that fails, ends early or takes too long is TLS_ERROR; end of
- * input goes up as on_eof once everything before it was delivered.
+ * Ends: a read error is RESET; a handshake that fails, ends early or takes too long is TLS_ERROR;
+ * end of input goes up as on_eof once everything before it was delivered.
  */
 
 /* TLS: plain text in front, what came from the socket behind it. */
@@ -288,7 +288,8 @@ static void set_peer(struct ps_peer *peer, uv_os_sock_t fd, bool is_unix)
     }
 }
 
-/* Gives the socket to libuv. On failure the handle still has to be closed, the fd is the caller's. */
+/* Gives the socket to libuv. On failure the handle still has to be closed, the fd is the caller's.
+ */
 static int adopt(struct ps_stream *stream, uv_os_sock_t fd)
 {
     if (stream->is_unix) {
@@ -297,7 +298,8 @@ static int adopt(struct ps_stream *stream, uv_os_sock_t fd)
         (void)uv_tcp_init(&stream->loop->uv, &stream->uv.tcp);
     }
     stream->uv.handle.data = stream;
-    int rc = stream->is_unix ? uv_pipe_open(&stream->uv.pipe, fd) : uv_tcp_open(&stream->uv.tcp, fd);
+    int rc =
+        stream->is_unix ? uv_pipe_open(&stream->uv.pipe, fd) : uv_tcp_open(&stream->uv.tcp, fd);
     if (rc == 0 && !stream->is_unix) {
         (void)uv_tcp_nodelay(&stream->uv.tcp, 1);
     }
@@ -334,8 +336,9 @@ struct ps_stream *ps_stream_new(struct ps_loop *loop, uv_os_sock_t fd, bool is_u
     set_peer(&stream->peer, fd, is_unix);
     if (tls != NULL) {
         stream->tls = ps_tls_session_new(tls, &stream->out);
-        if (stream->tls == NULL || (options->handshake_timeout_us > 0 &&
-                                    ps_timer_set(&stream->timer, options->handshake_timeout_us) != 0)) {
+        if (stream->tls == NULL ||
+            (options->handshake_timeout_us > 0 &&
+             ps_timer_set(&stream->timer, options->handshake_timeout_us) != 0)) {
             goto fail_stream;
         }
     }

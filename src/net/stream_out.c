@@ -4,12 +4,13 @@
 #include <sys/socket.h>
 
 /*
- * Output of a stream. Writers append to a chain; the flush task, once per turn, offers it to the socket
- * directly. Of what the socket does not take, the front goes into uv_write, whose callback is how we learn
- * that the socket takes bytes again; the rest waits in the chain. With TLS the chain holds records, made
- * from the session's plain text no faster than the socket takes them.
+ * Output of a stream. Writers append to a chain; the flush task, once per turn, offers it to the
+ * socket directly. Of what the socket does not take, the front goes into uv_write, whose callback
+ * is how we learn that the socket takes bytes again; the rest waits in the chain. With TLS the
+ * chain holds records, made from the session's plain text no faster than the socket takes them.
  *
- * A write error ends the stream as RESET. Output that does not move for write_timeout ends it as STALLED.
+ * A write error ends the stream as RESET. Output that does not move for write_timeout ends it as
+ * STALLED.
  */
 
 #define TRY_PARTS 64
@@ -40,22 +41,19 @@ bool ps_stream_is_full(const struct ps_stream *stream)
 
 static void on_written(uv_write_t *write, int status);
 
-static unsigned gather(const struct ps_stream *stream, uv_buf_t *bufs, size_t max, size_t *ret_len)
+/* The front of `out`, block by block. Returns how many buffers were filled. */
+static unsigned gather(const struct ps_stream *stream, uv_buf_t *ret_bufs, unsigned max,
+                       size_t *ret_len)
 {
-    struct ps_slice parts[TRY_PARTS];
-    size_t count = ps_chain_parts(&stream->out, 0, stream->out.len, parts, max);
-    size_t len = 0;
-
-    if (count > max) {
-        count = max;
+    unsigned count = 0;
+    *ret_len = 0;
+    for (struct ps_block *block = stream->out.head; block != NULL && count < max;
+         block = block->next) {
+        ret_bufs[count] = uv_buf_init(block->data + block->start, block->end - block->start);
+        *ret_len += ret_bufs[count].len;
+        count++;
     }
-    for (size_t i = 0; i < count; i++) {
-        /* libuv's buffers are not const, also where it only reads. */
-        bufs[i] = (uv_buf_t){.base = (char *)(uintptr_t)parts[i].ptr, .len = parts[i].len};
-        len += parts[i].len;
-    }
-    *ret_len = len;
-    return (unsigned)count;
+    return count;
 }
 
 /* Waits until the socket takes bytes again. 0, or -1: the stream is dead. */
@@ -95,7 +93,8 @@ static ssize_t try_write(struct ps_stream *stream)
     return (ssize_t)taken;
 }
 
-/* Makes records of plain text, and the last alert when that is all. 0, or -1 when the stream failed. */
+/* Makes records of plain text, and the last alert when that is all. 0, or -1 when the stream
+ * failed. */
 static int encrypt(struct ps_stream *stream)
 {
     if (ps_tls_session_encrypt(stream->tls, CIPHER_AHEAD) != PS_TLS_OK) {
@@ -138,7 +137,8 @@ static bool is_shaking_hands(const struct ps_stream *stream)
            stream->options.handshake_timeout_us > 0 && !ps_tls_session_is_broken(stream->tls);
 }
 
-/* The stall timer looks four times per write_timeout, since uv_write tells of progress only at its end. */
+/* The stall timer looks four times per write_timeout, since uv_write tells of progress only at its
+ * end. */
 static void set_stall_timer(struct ps_stream *stream)
 {
     if (stream->options.write_timeout_us > 0 &&
@@ -192,7 +192,8 @@ void ps_stream_on_timer(struct ps_timer *timer)
     }
 }
 
-/* Everything of ours was taken: shut our side, wait for the peer's end within bounds (RFC 9112, 9.6). */
+/* Everything of ours was taken: shut our side, wait for the peer's end within bounds (RFC
+ * 9112, 9.6). */
 static void linger(struct ps_stream *stream)
 {
     uv_os_fd_t fd;

@@ -2,14 +2,14 @@
 #ifndef PENSTOCK_NET_STREAM_PRIV_H
 #define PENSTOCK_NET_STREAM_PRIV_H
 
-#include "penstock/net/stream.h"
-
 #include "tls_priv.h"
 
+#include "penstock/net/stream.h"
+
 /*
- * OPEN → FLUSHING (closed by us, or a TLS failure: what is queued leaves) → LINGERING (our side is shut,
- * the peer's bytes are dropped) → DEAD (uv_close was called, on_closed comes). Abort, reset, stall and a
- * failed write go to DEAD from anywhere.
+ * OPEN → FLUSHING (closed by us, or a TLS failure: what is queued leaves) → LINGERING (our side is
+ * shut, the peer's bytes are dropped) → DEAD (uv_close was called, on_closed comes). Abort, reset,
+ * stall and a failed write go to DEAD from anywhere.
  */
 enum ps_stream_state {
     PS_STREAM_STATE_OPEN,
@@ -33,7 +33,8 @@ struct ps_stream {
     struct ps_peer peer;
     struct ps_tls_session *tls; /* owned; NULL: plain */
 
-    struct ps_chain out;     /* for the socket as it is; blocks do not move, so the front may be in flight */
+    struct ps_chain
+        out; /* for the socket as it is; blocks do not move, so the front may be in flight */
     size_t in_flight;        /* bytes at the front of `out` that uv_write holds */
     uint64_t taken;          /* bytes the socket has taken out of `out`, in all */
     uint64_t taken_seen;     /* `taken` when the stall timer last looked */
@@ -41,8 +42,8 @@ struct ps_stream {
     size_t read_since_pause; /* bytes read since the loop's other work had its turn */
     size_t dropped;          /* bytes read and dropped after close */
 
-    struct ps_task flush; /* PS_PHASE_FLUSH: write what is queued */
-    struct ps_task pump;  /* PS_PHASE_WORK: go on reading */
+    struct ps_task flush;  /* PS_PHASE_FLUSH: write what is queued */
+    struct ps_task pump;   /* PS_PHASE_WORK: go on reading */
     struct ps_timer timer; /* handshake, then stalled output, then lingering */
 
     enum ps_stream_state state;

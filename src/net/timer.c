@@ -4,9 +4,9 @@
 #include "penstock/base/mem.h"
 
 /*
- * A binary heap of pointers by key_us. A timer that is set later than it stands only changes due_us; when
- * its old key comes up it sinks to the new place. So the heap may say "look now" when nothing is due, and
- * never the other way round.
+ * A binary heap of pointers by key_us. A timer that is set later than it stands only changes
+ * due_us; when its old key comes up it sinks to the new place. So the heap may say "look now" when
+ * nothing is due, and never the other way round.
  */
 
 #define FIRST_CAPACITY 64
@@ -71,7 +71,7 @@ static int make_room(struct ps_loop *loop)
         return 0;
     }
     size_t cap = loop->heap_cap == 0 ? FIRST_CAPACITY : loop->heap_cap * 2;
-    struct ps_timer **heap = ps_realloc(loop->heap, cap * sizeof(*heap));
+    struct ps_timer **heap = ps_realloc(loop->heap, cap * sizeof(heap[0]));
     if (heap == NULL) {
         return UV_ENOMEM;
     }
@@ -90,11 +90,13 @@ int ps_timer_set(struct ps_timer *timer, int64_t after_us)
 {
     struct ps_loop *loop = timer->loop;
     ps_loop_enter(loop);
-    /* Later than now, so that a timer which sets itself runs in the next pass; below the "not set" mark. */
+    /* Later than now, so that a timer which sets itself runs in the next pass; below the "not set"
+     * mark. */
     if (after_us < 1) {
         after_us = 1;
     }
-    int64_t due_us = after_us < INT64_MAX - 1 - loop->now_us ? loop->now_us + after_us : INT64_MAX - 1;
+    int64_t due_us =
+        after_us < INT64_MAX - 1 - loop->now_us ? loop->now_us + after_us : INT64_MAX - 1;
 
     if (timer->slot != SIZE_MAX) {
         timer->due_us = due_us;

@@ -6,14 +6,15 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
 /*
- * The certificates of a listener: one SSL_CTX each, set up alike. A connection starts with the first; the
- * server name callback moves it to the one that names what the client asked for.
+ * The certificates of a listener: one SSL_CTX each, set up alike. A connection starts with the
+ * first; the server name callback moves it to the one that names what the client asked for.
  */
 
 struct ps_tls_server {
@@ -34,12 +35,11 @@ static void explain(char *ret_error, size_t size, const char *format, ...)
 static void explain(char *ret_error, size_t size, const char *format, ...)
 {
     va_list args;
-    if (size == 0) {
-        return;
+    if (size > 0) {
+        va_start(args, format);
+        (void)vsnprintf(ret_error, size, format, args);
+        va_end(args);
     }
-    va_start(args, format);
-    (void)vsnprintf(ret_error, size, format, args);
-    va_end(args);
 }
 
 /* OpenSSL's reasons name functions and formats, never key material. */
@@ -66,7 +66,8 @@ static int choose_protocol(SSL *ssl, const unsigned char **ret_name, unsigned ch
 /* The first certificate that names the host; an exact name goes before a wildcard. NULL: none. */
 static SSL_CTX *find_context(const struct ps_tls_server *tls, const char *host)
 {
-    static const unsigned flags[] = {X509_CHECK_FLAG_NO_WILDCARDS, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS};
+    static const unsigned flags[] = {X509_CHECK_FLAG_NO_WILDCARDS,
+                                     X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS};
 
     /* To X509_check_host a leading dot means "any host below". */
     if (host[0] == '.') {
@@ -134,7 +135,8 @@ static int load(SSL_CTX *context, const struct ps_tls_certificate *from, char *r
     SSL_CTX_set_default_passwd_cb(context, no_passphrase);
     ERR_clear_error();
     if (SSL_CTX_use_certificate_chain_file(context, from->certificate) != 1) {
-        explain(ret_error, error_size, "cannot use certificate %s: %s", from->certificate, reason());
+        explain(ret_error, error_size, "cannot use certificate %s: %s", from->certificate,
+                reason());
         return -1;
     }
     if (SSL_CTX_use_PrivateKey_file(context, from->key, SSL_FILETYPE_PEM) != 1) {

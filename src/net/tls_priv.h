@@ -6,12 +6,14 @@
 #include "penstock/net/tls.h"
 
 #include <openssl/ssl.h>
+
 #include <stdbool.h>
 #include <stddef.h>
 
 /*
- * TLS of one connection, between a stream's chains; no sockets, no callbacks. What came from the socket is
- * lent by feed for the calls that follow; what is for the socket is appended to the chain `out` as records.
+ * TLS of one connection, between a stream's chains; no sockets, no callbacks. What came from the
+ * socket is lent by feed for the calls that follow; what is for the socket is appended to the chain
+ * `out` as records.
  */
 struct ps_tls_session;
 
@@ -39,13 +41,15 @@ enum ps_tls_result ps_tls_session_handshake(struct ps_tls_session *session);
 bool ps_tls_session_is_ready(const struct ps_tls_session *session);
 enum ps_tls_result ps_tls_session_read(struct ps_tls_session *session, char *ret_bytes, size_t size,
                                        size_t *ret_len);
-/* Whether anything was appended to `out` since the last call: reading may answer (key update, alert). */
+/* Whether anything was appended to `out` since the last call: reading may answer (key update,
+ * alert). */
 bool ps_tls_session_wrote(struct ps_tls_session *session);
 
 /* Plain text that waits to be encrypted: append here. */
 struct ps_chain *ps_tls_session_plain(struct ps_tls_session *session);
 size_t ps_tls_session_unsent(const struct ps_tls_session *session);
-/* Makes records until `out` holds `ahead` bytes or no plain text is left; nothing before the handshake. */
+/* Makes records until `out` holds `ahead` bytes or no plain text is left; nothing before the
+ * handshake. */
 enum ps_tls_result ps_tls_session_encrypt(struct ps_tls_session *session, size_t ahead);
 /* close_notify, once; nothing when not ready. */
 void ps_tls_session_shutdown(struct ps_tls_session *session);

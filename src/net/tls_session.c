@@ -3,21 +3,22 @@
 
 #include "penstock/base/mem.h"
 
-#include <limits.h>
 #include <openssl/bio.h>
 #include <openssl/err.h>
 
+#include <limits.h>
+
 /*
- * OpenSSL reads and writes through a BIO of ours: reads come from what is kept and then from what is lent,
- * writes go straight into the stream's chain, so no byte waits in a buffer of the BIO. A read that finds
- * nothing says "retry", which OpenSSL reports as WANT_READ.
+ * OpenSSL reads and writes through a BIO of ours: reads come from what is kept and then from what
+ * is lent, writes go straight into the stream's chain, so no byte waits in a buffer of the BIO. A
+ * read that finds nothing says "retry", which OpenSSL reports as WANT_READ.
  *
  * The error queue of OpenSSL belongs to the thread, so it is cleared before each call.
  */
 
 /*
- * Most that may wait in `out`. Encrypting stops far below; a peer that makes us answer (key updates, refused
- * renegotiations) without reading the answers is cut off here.
+ * Most that may wait in `out`. Encrypting stops far below; a peer that makes us answer (key
+ * updates, refused renegotiations) without reading the answers is cut off here.
  */
 #define OUT_MAX 524288
 /* Of a TLS record (RFC 8446 section 5.1). */
@@ -83,7 +84,8 @@ static long bio_ctrl(BIO *bio, int command, long number, void *ptr)
 
 BIO_METHOD *ps_tls_session_method_new(void)
 {
-    BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "penstock stream");
+    BIO_METHOD *method =
+        BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "penstock stream");
 
     if (method == NULL || BIO_meth_set_read(method, bio_read) != 1 ||
         BIO_meth_set_write(method, bio_write) != 1 || BIO_meth_set_ctrl(method, bio_ctrl) != 1) {

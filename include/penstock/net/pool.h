@@ -8,16 +8,17 @@
 #include <stddef.h>
 
 /*
- * A bounded pool of threads for work that would hold a loop: reading files, parsing certificates, CPU-heavy
- * translation. Never libuv's own pool, which name lookups need.
+ * A bounded pool of threads for work that would hold a loop: reading files, parsing certificates,
+ * CPU-heavy translation. Never libuv's own pool, which name lookups need.
  */
 struct ps_pool;
 
 struct ps_work {
-    struct ps_message message;              /* in the pool's queue, then in the mailbox */
-    struct ps_mailbox *mailbox;             /* where `done` is delivered; stays open until then */
-    void (*run)(struct ps_work *work);      /* on a thread of the pool */
-    void (*done)(struct ps_work *work);     /* on the mailbox's loop, exactly once per accepted submit */
+    struct ps_message message;         /* in the pool's queue, then in the mailbox */
+    struct ps_mailbox *mailbox;        /* where `done` is delivered; stays open until then */
+    void (*run)(struct ps_work *work); /* on a thread of the pool */
+    void (*done)(
+        struct ps_work *work); /* on the mailbox's loop, exactly once per accepted submit */
 };
 
 /* NULL when threads or memory are short. `queue` = how many may wait. */

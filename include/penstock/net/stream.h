@@ -6,24 +6,25 @@
 #include "penstock/base/slice.h"
 #include "penstock/net/loop.h"
 
+#include <uv.h>
+
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <uv.h>
 
 /*
  * A byte stream over TCP, a Unix socket or TLS on either, accepted by a listener. Loop thread only.
  *
- * Output is appended to a chain and leaves in one write per loop turn (PS_PHASE_FLUSH). What the socket
- * does not take stays queued; `queued` bytes above the high watermark are the sender's signal to pause its
- * source, on_drain (below the low watermark) to resume it.
+ * Output is appended to a chain and leaves in one write per loop turn (PS_PHASE_FLUSH). What the
+ * socket does not take stays queued; `queued` bytes above the high watermark are the sender's
+ * signal to pause its source, on_drain (below the low watermark) to resume it.
  *
- * Ends: ps_stream_close flushes, then closes lingering (the peer may still be sending: reads and drops up to
- * 1 s or 256 KiB, so that an error answer is not lost to a reset); ps_stream_abort drops the queue and resets
- * the connection, so that the peer cannot take a cut answer for a whole one. Both are legal in every state,
- * also inside callbacks, also twice. on_closed is the last callback, always deferred, never inside one of
- * these calls; after it the stream is gone.
+ * Ends: ps_stream_close flushes, then closes lingering (the peer may still be sending: reads and
+ * drops up to 1 s or 256 KiB, so that an error answer is not lost to a reset); ps_stream_abort
+ * drops the queue and resets the connection, so that the peer cannot take a cut answer for a whole
+ * one. Both are legal in every state, also inside callbacks, also twice. on_closed is the last
+ * callback, always deferred, never inside one of these calls; after it the stream is gone.
  */
 
 struct ps_stream;
@@ -49,9 +50,9 @@ struct ps_stream_ops {
 };
 
 struct ps_stream_options {
-    size_t high_bytes;         /* watermarks of the output queue */
+    size_t high_bytes; /* watermarks of the output queue */
     size_t low_bytes;
-    int64_t write_timeout_us;  /* no progress of queued output for so long: abort. 0: none */
+    int64_t write_timeout_us;     /* no progress of queued output for so long: abort. 0: none */
     int64_t handshake_timeout_us; /* TLS; 0: none */
 };
 
@@ -64,23 +65,27 @@ struct ps_peer {
 };
 
 /*
- * Takes over the accepted socket `fd` (closed on failure too). `is_unix` tells the family; tls NULL: plain.
- * `ops` and `arg` must outlive the stream. Reading begins with ps_stream_read. NULL when memory is short.
+ * Takes over the accepted socket `fd` (closed on failure too). `is_unix` tells the family; tls
+ * NULL: plain. `ops` and `arg` must outlive the stream. Reading begins with ps_stream_read. NULL
+ * when memory is short.
  */
-struct ps_stream *ps_stream_new(struct ps_loop *loop, uv_os_sock_t fd, bool is_unix, struct ps_tls_server *tls,
-                                const struct ps_stream_options *options, const struct ps_stream_ops *ops, void *arg)
+struct ps_stream *ps_stream_new(struct ps_loop *loop, uv_os_sock_t fd, bool is_unix,
+                                struct ps_tls_server *tls, const struct ps_stream_options *options,
+                                const struct ps_stream_ops *ops, void *arg)
     __attribute__((warn_unused_result));
 const struct ps_peer *ps_stream_peer(const struct ps_stream *stream);
 bool ps_stream_is_tls(const struct ps_stream *stream);
 
-/* Starts or stops reading. While stopped the peer is held back by TCP. EOF is seen only while reading. */
+/* Starts or stops reading. While stopped the peer is held back by TCP. EOF is seen only while
+ * reading. */
 void ps_stream_read(struct ps_stream *stream, bool on);
 
 /*
- * Appends a copy. 0; -1 when the buffer budget is used up (nothing was appended; the caller aborts). After
- * close or abort it does nothing and returns 0.
+ * Appends a copy. 0; -1 when the buffer budget is used up (nothing was appended; the caller
+ * aborts). After close or abort it does nothing and returns 0.
  */
-int ps_stream_write(struct ps_stream *stream, const void *ptr, size_t len) __attribute__((warn_unused_result));
+int ps_stream_write(struct ps_stream *stream, const void *ptr, size_t len)
+    __attribute__((warn_unused_result));
 /* Several pieces as one; all or nothing. */
 int ps_stream_writev(struct ps_stream *stream, const struct ps_slice *parts, size_t count)
     __attribute__((warn_unused_result));

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/bench.h"
+#include "testing.h"
 
 #include "penstock/base/mem.h"
-
-#include "testing.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -312,7 +311,9 @@ static size_t exhaust(int *fds, size_t max)
 
 static void out_of_descriptors_it_turns_away_and_rests(void **state)
 {
-    enum { LIMIT = 128 };
+    enum {
+        LIMIT = 128
+    };
     struct rlimit before;
     struct rlimit limit;
     struct gate gate;
@@ -359,7 +360,9 @@ static void out_of_descriptors_it_turns_away_and_rests(void **state)
 /* Without its spare it cannot turn away, and still does not spin; it gets a new one when it can. */
 static void closing_while_it_rests_is_legal(void **state)
 {
-    enum { LIMIT = 128 };
+    enum {
+        LIMIT = 128
+    };
     struct rlimit before;
     struct rlimit limit;
     struct gate gate;

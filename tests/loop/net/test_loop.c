@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "testing.h"
+
 #include "penstock/base/clock.h"
 #include "penstock/base/mem.h"
 #include "penstock/net/loop.h"
-
-#include "testing.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -32,7 +32,7 @@ static size_t trace_len;
 struct step {
     struct ps_task task;
     char letter;
-    struct step *next;       /* deferred when this one runs */
+    struct step *next; /* deferred when this one runs */
     enum ps_phase next_phase;
     unsigned repeat;         /* how often it defers `next` */
     struct ps_task *cancels; /* cancelled when this one runs */

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ctest-labels: threads */
 #include "net/bench.h"
+#include "testing.h"
 
 #include "penstock/net/mailbox.h"
-
-#include "testing.h"
 
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ctest-labels: threads */
 #include "net/bench.h"
+#include "testing.h"
 
 #include "penstock/base/mem.h"
 #include "penstock/net/pool.h"
-
-#include "testing.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -86,7 +85,8 @@ static void on_done(struct ps_work *work)
 
 static void job_init(struct job *job, uint64_t value, void (*run)(struct ps_work *work))
 {
-    *job = (struct job){.work = {.mailbox = &site.mailbox, .run = run, .done = on_done}, .value = value};
+    *job = (struct job){.work = {.mailbox = &site.mailbox, .run = run, .done = on_done},
+                        .value = value};
 }
 
 static void on_closed(struct ps_mailbox *mailbox)
@@ -116,7 +116,9 @@ static int close_site(void **state)
 
 static void every_job_runs_once(void **state)
 {
-    enum { JOBS = 5000 };
+    enum {
+        JOBS = 5000
+    };
     struct job *jobs = calloc(JOBS, sizeof(*jobs));
     struct ps_pool *pool = ps_pool_new(3, 64);
     size_t submitted = 0;
@@ -230,10 +232,8 @@ static void an_unused_pool_goes_quietly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        SITE_TEST(every_job_runs_once),
-        SITE_TEST(a_full_queue_refuses),
-        SITE_TEST(freeing_waits_for_all_work),
-        SITE_TEST(the_loop_does_not_wait_for_the_pool),
+        SITE_TEST(every_job_runs_once),         SITE_TEST(a_full_queue_refuses),
+        SITE_TEST(freeing_waits_for_all_work),  SITE_TEST(the_loop_does_not_wait_for_the_pool),
         SITE_TEST(an_unused_pool_goes_quietly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "net/bench.h"
 #include "stream_priv.h"
+#include "testing.h"
 
 #include "penstock/base/mem.h"
-
-#include "testing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,8 +33,8 @@ static void rig_open(struct rig *rig, bool is_unix, const struct ps_stream_optio
     recorder_init(&rig->server, &rig->bench);
     struct pair pair = pair_open(is_unix);
     client_init(&rig->client, pair.client);
-    rig->server.stream = ps_stream_new(&rig->bench.loop, pair.server, is_unix, NULL, options, &recorder_ops,
-                                       &rig->server);
+    rig->server.stream = ps_stream_new(&rig->bench.loop, pair.server, is_unix, NULL, options,
+                                       &recorder_ops, &rig->server);
     assert_non_null(rig->server.stream);
 }
 
@@ -50,7 +49,7 @@ static void rig_close(struct rig *rig)
     recorder_deinit(&rig->server);
 }
 
-#define STEP(rig) client_step(&(rig)->client)
+#define STEP(rig)            client_step(&(rig)->client)
 #define WAIT(rig, condition) WAIT_FOR(&(rig)->bench, STEP(rig), condition)
 
 static void write_back(struct recorder *recorder, const char *ptr, size_t len)
@@ -139,7 +138,9 @@ static void a_slow_reader_gets_every_byte_within_the_watermarks(void **state)
 /* Both directions at once, in pieces that fit nothing. */
 static void floods_both_ways(void **state)
 {
-    enum { BYTES = 3000017 };
+    enum {
+        BYTES = 3000017
+    };
     struct rig rig;
     char *sent = malloc(BYTES);
     assert_non_null(sent);
@@ -157,7 +158,10 @@ static void floods_both_ways(void **state)
 
 static void close_sends_all_and_lingers_for_the_peer(void **state)
 {
-    enum { BYTES = 1000000, REQUEST = 100000 };
+    enum {
+        BYTES = 1000000,
+        REQUEST = 100000
+    };
     struct rig rig;
     char *answer = malloc(BYTES);
     char *request = malloc(REQUEST);
@@ -201,7 +205,9 @@ static void lingering_ends_when_the_peer_does_nothing(void **state)
 
 static void lingering_ends_when_the_peer_sends_too_much(void **state)
 {
-    enum { BYTES = 8 << 20 };
+    enum {
+        BYTES = 8 << 20
+    };
     struct rig rig;
     char *sent = calloc(1, BYTES);
     assert_non_null(sent);
@@ -340,7 +346,9 @@ static void stop_after_data(struct recorder *recorder, const char *ptr, size_t l
 
 static void reading_may_stop_in_the_middle(void **state)
 {
-    enum { BYTES = 1500000 };
+    enum {
+        BYTES = 1500000
+    };
     struct rig rig;
     char *sent = malloc(BYTES);
     assert_non_null(sent);
@@ -436,7 +444,11 @@ static void a_write_beyond_the_budget_leaves_nothing_behind(void **state)
     free(bytes);
 }
 
-enum deed { DEED_CLOSE, DEED_ABORT, DEED_COUNT };
+enum deed {
+    DEED_CLOSE,
+    DEED_ABORT,
+    DEED_COUNT
+};
 
 static void do_deed(struct recorder *recorder, enum deed deed)
 {
@@ -497,7 +509,9 @@ static void ending_inside_callbacks_is_legal(void **state)
 /* A dialogue with a big answer, ended after every turn that it has. */
 static bool run_dialogue(bool is_unix, unsigned turns, enum deed deed)
 {
-    enum { BYTES = 600000 };
+    enum {
+        BYTES = 600000
+    };
     static char request[BYTES];
     struct rig rig;
     bool whole = false;
@@ -535,7 +549,9 @@ static void ending_is_legal_after_every_turn(void **state)
 /* Whether the dialogue went through although allocation `n` failed. */
 static bool run_short_of_memory(bool is_unix, int64_t n)
 {
-    enum { BYTES = 100000 };
+    enum {
+        BYTES = 100000
+    };
     static char bytes[BYTES];
     struct bench bench;
     struct recorder server;
@@ -548,8 +564,8 @@ static bool run_short_of_memory(bool is_unix, int64_t n)
     client_init(&client, pair.client);
     ps_timer_cancel(&bench.tick);
     (void)ps_mem_fail_after(n);
-    server.stream = ps_stream_new(&bench.loop, pair.server, is_unix, NULL, &default_options, &recorder_ops,
-                                  &server);
+    server.stream = ps_stream_new(&bench.loop, pair.server, is_unix, NULL, &default_options,
+                                  &recorder_ops, &server);
     if (server.stream == NULL) {
         failed = true;
     } else if (ps_stream_write(server.stream, bytes, BYTES) != 0) {
@@ -593,15 +609,16 @@ static void a_descriptor_that_libuv_refuses_is_closed(void **state)
 
     bench_init(&bench);
     recorder_init(&server, &bench);
-    /* It refuses a TCP socket that another handle watches, and as a pipe what is open for nothing. */
+    /* It refuses a TCP socket that another handle watches, and as a pipe what is open for nothing.
+     */
     int watched = is_unix ? open("/", O_PATH | O_CLOEXEC) : pair.server;
     int copy = fcntl(watched, F_DUPFD_CLOEXEC, 0);
     if (!is_unix) {
         assert_int_equal(uv_poll_init(&bench.loop.uv, &poll, watched), 0);
         assert_int_equal(uv_poll_start(&poll, UV_READABLE, NULL), 0);
     }
-    server.stream = ps_stream_new(&bench.loop, watched, is_unix, NULL, &default_options, &recorder_ops,
-                                  &server);
+    server.stream = ps_stream_new(&bench.loop, watched, is_unix, NULL, &default_options,
+                                  &recorder_ops, &server);
     assert_null(server.stream);
     assert_int_equal(fcntl(watched, F_GETFD), -1);
     if (!is_unix) {
@@ -648,15 +665,17 @@ static void on_crowd_accept(void *arg, int fd)
     struct recorder *recorder = &crowd->recorders[crowd->accepted++];
     recorder_init(recorder, &crowd->bench);
     recorder->on_data = write_back;
-    recorder->stream = ps_stream_new(&crowd->bench.loop, fd, false, NULL, &default_options, &recorder_ops,
-                                     recorder);
+    recorder->stream = ps_stream_new(&crowd->bench.loop, fd, false, NULL, &default_options,
+                                     &recorder_ops, recorder);
     assert_non_null(recorder->stream);
     ps_stream_read(recorder->stream, true);
 }
 
 static void a_thousand_connections(void **state)
 {
-    enum { COUNT = 1000 };
+    enum {
+        COUNT = 1000
+    };
     static const char hello[] = "are you there?";
     struct crowd crowd = {.accepted = 0};
     struct client *clients = calloc(COUNT, sizeof(*clients));
@@ -708,7 +727,9 @@ static void a_thousand_connections(void **state)
 /* One stream that never stops sending does not keep another from its turn. */
 static void a_flood_of_input_leaves_room_for_others(void **state)
 {
-    enum { BYTES = 24 << 20 };
+    enum {
+        BYTES = 24 << 20
+    };
     struct rig rig;
     char *bytes = malloc(BYTES);
     assert_non_null(bytes);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "testing.h"
+
 #include "penstock/base/clock.h"
 #include "penstock/base/mem.h"
 #include "penstock/net/loop.h"
-
-#include "testing.h"
 
 #include <stdlib.h>
 
@@ -79,7 +79,9 @@ static void run_all(void)
 static void never_early(void **state)
 {
     static const int64_t afters[] = {0, 1, 999, 1000, 1001, 1999, 2000, 2500, 7001, 10000, 33333};
-    enum { COUNT = sizeof(afters) / sizeof(afters[0]) };
+    enum {
+        COUNT = sizeof(afters) / sizeof(afters[0])
+    };
     struct alarm alarms[COUNT];
     (void)state;
     for (unsigned round = 0; round < 20; round++) {
@@ -202,7 +204,9 @@ static void a_timer_that_sets_itself_to_zero_lets_the_loop_turn(void **state)
 /* The heap against a plain array that knows what is set. */
 static void the_heap_keeps_order(void **state)
 {
-    enum { COUNT = 300 };
+    enum {
+        COUNT = 300
+    };
     static struct alarm alarms[COUNT];
     uint32_t random = 12345;
     (void)state;

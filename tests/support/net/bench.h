@@ -13,9 +13,9 @@
 #include <sys/types.h>
 
 /*
- * What tests of streams stand on: a loop, a recorder for one stream, and clients on non-blocking sockets that
- * the same thread moves on between turns. Nothing here waits for time: only for conditions, with a bound
- * after which the test fails.
+ * What tests of streams stand on: a loop, a recorder for one stream, and clients on non-blocking
+ * sockets that the same thread moves on between turns. Nothing here waits for time: only for
+ * conditions, with a bound after which the test fails.
  */
 
 struct bench {
@@ -82,7 +82,7 @@ struct client {
     const char *out; /* borrowed */
     size_t out_len;
     bool eof;
-    int error; /* errno of the read that failed */
+    int error;       /* errno of the read that failed */
     size_t read_max; /* bytes taken per step; 0: no bound */
 };
 

@@ -6,6 +6,7 @@
 #include <openssl/ec.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -104,6 +105,6 @@ void cert_peer_name(const SSL *ssl, char *ret_name, int size)
 {
     X509 *certificate = SSL_get0_peer_certificate(ssl);
     assert_non_null(certificate);
-    assert_true(X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, ret_name,
-                                          size) > 0);
+    assert_true(X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName,
+                                          ret_name, size) > 0);
 }

@@ -13,8 +13,9 @@ struct cert {
 };
 
 /*
- * Makes a P-256 key and a certificate with `common_name`; `names` is what goes into subjectAltName in
- * OpenSSL's notation ("DNS:a.example,DNS:*.b.example"), NULL: none. `passphrase` encrypts the key; NULL: not.
+ * Makes a P-256 key and a certificate with `common_name`; `names` is what goes into subjectAltName
+ * in OpenSSL's notation ("DNS:a.example,DNS:*.b.example"), NULL: none. `passphrase` encrypts the
+ * key; NULL: not.
  */
 struct cert cert_make(const char *common_name, const char *names, const char *passphrase);
 /* Another file in the same folder. */
