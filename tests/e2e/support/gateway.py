@@ -118,6 +118,7 @@ class Gateway:
         self.noise = []  # other lines of stderr
         self.raw_log = b""
         self.stopped = False
+        self.terminated = False
         self._changed = threading.Condition()
         self._ended = {"stdout": False, "stderr": False}
         self.process = subprocess.Popen(
@@ -295,6 +296,7 @@ class Gateway:
     # Telling it
 
     def signal(self, number):
+        self.terminated = self.terminated or number in (signal.SIGTERM, signal.SIGINT)
         self.process.send_signal(number)
 
     def reload(self):
@@ -323,12 +325,13 @@ class Gateway:
         return self.process.returncode
 
     def stop(self, code=0):
-        """SIGTERM and out: the exit status is as expected and no sanitizer complained. Once only."""
+        """SIGTERM, if it had none, and out: the exit status is as expected and no sanitizer complained. Once
+        only."""
         if self.stopped:
             return
         self.stopped = True
         try:
-            if self.process.poll() is None:
+            if self.process.poll() is None and not self.terminated:
                 self.terminate()
             try:
                 status = self.wait_exit()
