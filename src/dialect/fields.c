@@ -230,6 +230,7 @@ struct subject {
     const struct ps_field_rule *rule;
     const struct ps_field *field;
     const struct ps_chain *body;
+    enum ps_operation operation;
     struct ps_fault *fault;
 };
 
@@ -253,25 +254,33 @@ static int check_model(const struct subject *s)
     return ps_body_check_model(ps_slice(name, len), s->fault);
 }
 
-static int check_int(const struct subject *s)
+static bool read_int(const struct subject *s, int64_t *ret_number)
 {
-    const struct ps_field_rule *rule = s->rule;
-    bool any = rule->high == 0;
     char raw[NUMBER_BYTES];
     size_t len;
+
+    return s->field->type == PS_JSON_NUMBER &&
+           copy_out(s->field, s->body, raw, sizeof(raw), &len) &&
+           ps_json_int(ps_slice(raw, len), ret_number);
+}
+
+static int check_int(const struct subject *s, int64_t low, int64_t high)
+{
     int64_t number;
 
-    if (s->field->type == PS_JSON_NUMBER && copy_out(s->field, s->body, raw, sizeof(raw), &len) &&
-        ps_json_int(ps_slice(raw, len), &number) &&
-        (any || (number >= rule->low && number <= rule->high))) {
+    if (read_int(s, &number) && number >= low && number <= high) {
         return 0;
     }
-    if (any) {
-        return refuse(s, "an integer of at most 64 bits");
-    }
-    return ps_fault_set(s->fault, PS_FAULT_BAD_FIELD, rule->path,
-                        "%s must be an integer from %" PRId64 " to %" PRId64 ".", rule->path,
-                        rule->low, rule->high);
+    return ps_fault_set(s->fault, PS_FAULT_BAD_FIELD, s->rule->path,
+                        "%s must be an integer from %" PRId64 " to %" PRId64 ".", s->rule->path,
+                        low, high);
+}
+
+static int check_any_int(const struct subject *s)
+{
+    int64_t number;
+
+    return read_int(s, &number) ? 0 : refuse(s, "an integer of at most 64 bits");
 }
 
 static int check_number(const struct subject *s)
@@ -355,7 +364,9 @@ static int check_kind(const struct subject *s)
     case PS_FIELD_BOOL:
         return type == PS_JSON_TRUE || type == PS_JSON_FALSE ? 0 : refuse(s, "true or false");
     case PS_FIELD_INT:
-        return check_int(s);
+        return s->rule->high == 0 ? check_any_int(s) : check_int(s, s->rule->low, s->rule->high);
+    case PS_FIELD_TOKENS:
+        return check_int(s, s->operation == PS_OP_COMPLETE ? 0 : 1, INT32_MAX);
     case PS_FIELD_NUMBER:
         return check_number(s);
     case PS_FIELD_TEXT:
@@ -383,8 +394,9 @@ static int check_kind(const struct subject *s)
     }
 }
 
-static int check(const struct subject *s, unsigned operation)
+static int check(const struct subject *s)
 {
+    unsigned operation = PS_FOR(s->operation);
     const struct ps_field_rule *rule = s->rule;
     bool null_counts = rule->kind == PS_FIELD_MODEL || rule->kind == PS_FIELD_FORBIDDEN;
 
@@ -409,12 +421,12 @@ int ps_fields_end(struct ps_fields *fields, struct ps_fault *ret_fault)
 int ps_fields_check(const struct ps_fields *fields, const struct ps_chain *body,
                     enum ps_operation operation, struct ps_fault *ret_fault)
 {
-    struct subject s = {.fields = fields, .body = body, .fault = ret_fault};
+    struct subject s = {.fields = fields, .body = body, .operation = operation, .fault = ret_fault};
 
     for (size_t i = 0; i < fields->count; i++) {
         s.rule = &fields->rules[i];
         s.field = &fields->found[i];
-        if (check(&s, PS_FOR(operation)) != 0) {
+        if (check(&s) != 0) {
             return -1;
         }
     }

@@ -21,6 +21,8 @@ enum ps_field_kind {
     PS_FIELD_MODEL, /* a name */
     PS_FIELD_BOOL,
     PS_FIELD_INT,    /* low … high; high 0: all of int64 */
+    PS_FIELD_TOKENS, /* how many at most: 1 … 2^31 - 1; a completion may ask for none, to score its
+                        prompt */
     PS_FIELD_NUMBER, /* low … high */
     PS_FIELD_TEXT,   /* a string */
     PS_FIELD_FILLED, /* a string that is not empty */

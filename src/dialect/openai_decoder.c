@@ -47,6 +47,7 @@ int ps_openai_decoder_init(struct ps_decoder *base, struct ps_slice content_type
     ps_sse_init(&decoder->sse, base->options.event_bytes, false, ps_openai_on_sse, decoder);
     ps_buf_init(&decoder->text, base->options.event_bytes);
     ps_buf_init(&decoder->body, base->options.event_bytes);
+    ps_openai_repeat_init(&decoder->repeat);
     if (ps_openai_found_init(&decoder->found, answers,
                              decoder->mode == PS_OPENAI_WHOLE && !base->options.fields) != 0) {
         return -1;
@@ -59,6 +60,7 @@ void ps_openai_decoder_deinit(struct ps_decoder *base)
     struct ps_openai_decoder *decoder = (struct ps_openai_decoder *)base;
 
     ps_openai_found_deinit(&decoder->found);
+    ps_openai_repeat_deinit(&decoder->repeat);
     ps_sse_deinit(&decoder->sse);
     ps_buf_deinit(&decoder->text);
     ps_buf_deinit(&decoder->body);

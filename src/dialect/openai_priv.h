@@ -6,6 +6,7 @@
 #include "fields.h"
 #include "multipart.h"
 #include "openai_found.h"
+#include "openai_repeat.h"
 
 #include "penstock/base/sse.h"
 
@@ -70,7 +71,8 @@ struct ps_openai_decoder {
     enum ps_openai_mode mode;
     bool has_finish; /* the operation's streams tell how they finished */
     struct ps_openai_found found;
-    struct ps_buf text; /* unescaped, for the event at hand */
+    struct ps_openai_repeat repeat; /* streams of answers */
+    struct ps_buf text;             /* unescaped, for the event at hand */
 
     struct ps_sse sse;
     bool finishing;       /* the stream's framing has ended */

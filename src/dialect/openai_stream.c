@@ -174,7 +174,7 @@ static bool on_done(struct ps_openai_decoder *decoder)
     return false; /* what follows is dropped */
 }
 
-static bool on_data(struct ps_openai_decoder *decoder, const struct ps_sse_event *event)
+static bool on_scanned(struct ps_openai_decoder *decoder, const struct ps_sse_event *event)
 {
     struct ps_openai_found *found = &decoder->found;
     const struct ps_json_limits limits = {decoder->base.options.json_depth,
@@ -200,7 +200,22 @@ static bool on_data(struct ps_openai_decoder *decoder, const struct ps_sse_event
         (void)ps_openai_emit_fault(decoder, &error);
         return false;
     }
+    if (decoder->has_finish && event->name.len == 0) {
+        ps_openai_repeat_learn(&decoder->repeat, found);
+    }
     return on_json(decoder);
+}
+
+static bool on_data(struct ps_openai_decoder *decoder, const struct ps_sse_event *event)
+{
+    const struct ps_openai_repeat *repeat = &decoder->repeat;
+    struct ps_slice text;
+
+    if (event->name.len == 0 && ps_openai_repeat_match(repeat, event->data, &text)) {
+        mark(decoder->begun, repeat->choice);
+        return ps_openai_emit_text(decoder, repeat->kind, repeat->choice, text);
+    }
+    return on_scanned(decoder, event);
 }
 
 /*

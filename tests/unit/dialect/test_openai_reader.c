@@ -200,6 +200,8 @@ static void refuses_bad_fields(void **state)
         {PS_OP_CHAT, JSON, "{\"base_url\":\"http://x\"," MSG "}", "forbidden_field base_url"},
         {PS_OP_CHAT, JSON, "{\"api_base\":null," MSG "}", "forbidden_field api_base"},
         {PS_OP_EMBED, JSON, "{\"api_key\":\"k\",\"input\":\"a\"}", "forbidden_field api_key"},
+        {PS_OP_COMPLETE, JSON, "{\"prompt\":\"x\",\"max_tokens\":-1}", "bad_field max_tokens"},
+        {PS_OP_COMPLETE, JSON, "{\"prompt\":\"x\",\"max_tokens\":[]}", "bad_field max_tokens"},
         {PS_OP_COMPLETE, JSON, "{\"prompt\":\"\"}", "bad_field prompt"},
         {PS_OP_COMPLETE, JSON, "{\"prompt\":[]}", "bad_field prompt"},
         {PS_OP_COMPLETE, JSON, "{\"prompt\":{}}", "bad_field prompt"},
