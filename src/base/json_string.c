@@ -74,3 +74,32 @@ size_t ps_json_unescape(struct ps_slice raw, char *ret)
     }
     return (size_t)(out - ret);
 }
+
+/* Behind the escape at `at`, or NULL. */
+static const char *skip_escape(const char *at, const char *end)
+{
+    if (end - at >= 2 && ps_json_escape(at[1]) != 0) {
+        return at + 2;
+    }
+    if (end - at >= 6 && at[1] == 'u' && read_hex(at + 2, end) >= 0) {
+        return at + 6;
+    }
+    return NULL;
+}
+
+const char *ps_json_string_close(const char *at, const char *end)
+{
+    while (at != NULL && (at = ps_json_find_special(at, end)) < end) {
+        unsigned char byte = (unsigned char)*at;
+        if (byte == '"') {
+            return at;
+        }
+        if (byte == '\\') {
+            at = skip_escape(at, end);
+        } else {
+            const char *next = ps_json_skip_utf8(at, end);
+            at = next > at ? next : NULL; /* a control character is not skipped either */
+        }
+    }
+    return NULL;
+}

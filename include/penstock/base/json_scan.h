@@ -171,6 +171,12 @@ enum ps_json_error ps_json_scan_text(struct ps_slice text, const struct ps_json_
 size_t ps_json_unescape(struct ps_slice raw, char *ret);
 
 /*
+ * The quote that ends a JSON string whose insides begin at `at`. NULL: they are no valid JSON, or
+ * end too near to `end` to tell; a scan tells then.
+ */
+const char *ps_json_string_close(const char *at, const char *end);
+
+/*
  * A JSON number as an integer: true and *ret_value when it is one exactly (1e3 and 1.0 are; 0.5,
  * 1e400, what int64 cannot hold and what is no JSON number are not). *ret_value is untouched on
  * false.
