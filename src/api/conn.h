@@ -19,6 +19,7 @@ struct ps_server_listener {
     struct ps_link link; /* in server->listeners */
     struct ps_server *server;
     struct ps_listener *listener; /* owned; NULL while draining */
+    int fd;                       /* borrowed */
     struct ps_tls_server *tls;    /* owned reference or NULL */
     char *address;                /* owned: as configured, the metrics label */
     bool is_unix;

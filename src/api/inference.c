@@ -23,14 +23,21 @@
 
 #define MAX_UP_HEADERS 16
 
-static struct ps_call_header *headers_up(struct ps_conn *conn, size_t *ret_count)
+static struct ps_call_header *headers_up(struct ps_conn *conn, struct ps_slice trace, size_t *ret_count)
 {
     const struct ps_http_head *head = conn->request.head;
-    struct ps_call_header kept[MAX_UP_HEADERS];
+    struct ps_call_header kept[MAX_UP_HEADERS + 2];
     size_t count = 0;
     for (size_t i = 0; i < head->header_count && count < MAX_UP_HEADERS; i++) {
         if (ps_header_goes_up(head->headers[i].name)) {
             kept[count++] = (struct ps_call_header){head->headers[i].name, head->headers[i].value};
+        }
+    }
+    if (trace.len > 0) {
+        kept[count++] = (struct ps_call_header){PS_SLICE_LIT("traceparent"), trace};
+        struct ps_slice vendor = ps_http_value(head, "tracestate", NULL);
+        if (vendor.len > 0) {
+            kept[count++] = (struct ps_call_header){PS_SLICE_LIT("tracestate"), vendor};
         }
     }
     *ret_count = count;
@@ -56,17 +63,24 @@ static bool is_hex(struct ps_slice text)
     return true;
 }
 
-/* W3C Trace Context, section 3.2.2: version 00, lower-case hex, ids not all zero. */
+static bool is_id(struct ps_slice text)
+{
+    size_t zeros = 0;
+    while (zeros < text.len && text.ptr[zeros] == '0') {
+        zeros++;
+    }
+    return zeros < text.len && is_hex(text);
+}
+
+/* W3C Trace Context, section 3.2.2: version 00, lower-case hex, ids not all zero. What is invalid is as good as none. */
 static struct ps_slice traceparent(const struct ps_http_head *head)
 {
     size_t count = 0;
     struct ps_slice value = ps_http_value(head, "traceparent", &count);
-    if (count != 1 || value.len != 55 || memcmp(value.ptr, "00-", 3) != 0 || value.ptr[35] != '-' ||
-        value.ptr[52] != '-' || !is_hex(ps_slice(value.ptr + 3, 32)) || !is_hex(ps_slice(value.ptr + 36, 16)) ||
-        !is_hex(ps_slice(value.ptr + 53, 2)) || memcmp(value.ptr + 3, "00000000000000000000000000000000", 32) == 0) {
-        return PS_SLICE_NONE;
-    }
-    return value;
+    bool valid = count == 1 && value.len == 55 && memcmp(value.ptr, "00-", 3) == 0 && value.ptr[35] == '-' &&
+                 value.ptr[52] == '-' && is_id(ps_slice(value.ptr + 3, 32)) && is_id(ps_slice(value.ptr + 36, 16)) &&
+                 is_hex(ps_slice(value.ptr + 53, 2));
+    return valid ? value : PS_SLICE_NONE;
 }
 
 /*
@@ -130,7 +144,7 @@ int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault)
     }
     request->want_text = request->door->family == PS_FAMILY_GENERATE && ps_http_accepts(spec.accept, "text/plain");
     spec.reader.want_text = request->want_text;
-    spec.headers = headers_up(conn, &spec.header_count);
+    spec.headers = headers_up(conn, spec.traceparent, &spec.header_count);
     request->exchange = ps_exchange_open(conn->server->gl, &conn->arena, &spec, &front_ops, conn);
     if (request->exchange == NULL) {
         return ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL, "The gateway is short of memory; try again later.");

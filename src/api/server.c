@@ -4,6 +4,9 @@
 #include "penstock/base/mem.h"
 
 #include <string.h>
+#include <sys/socket.h>
+
+#define BACKLOG_MAX 4096
 
 /* Connections come from listeners and count themselves off in ps_server_conn_closed; draining ends when none is left. */
 
@@ -51,6 +54,7 @@ int ps_server_listen(struct ps_server *server, int fd, const struct ps_config_li
     }
     ps_list_push_back(&server->listeners, &listener->link);
     listener->server = server;
+    listener->fd = fd;
     listener->is_unix = config->is_unix;
     listener->is_loopback = config->is_loopback;
     listener->tls = tls != NULL ? ps_tls_server_ref(tls) : NULL;
@@ -85,6 +89,18 @@ void ps_server_conn_closed(struct ps_server *server)
     }
 }
 
+/* Who stands in the backlog has been promised a connection by the kernel: served, not reset. */
+static void accept_waiting(struct ps_server_listener *listener)
+{
+    for (int i = 0; i < BACKLOG_MAX; i++) {
+        int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0) {
+            break;
+        }
+        ps_conn_accept(listener, fd);
+    }
+}
+
 void ps_server_drain(struct ps_server *server, void (*on_drained)(void *arg), void *arg)
 {
     server->draining = true;
@@ -93,6 +109,7 @@ void ps_server_drain(struct ps_server *server, void (*on_drained)(void *arg), vo
     for (struct ps_link *link = server->listeners.next; link != &server->listeners; link = link->next) {
         struct ps_server_listener *listener = PS_CONTAINER_OF(link, struct ps_server_listener, link);
         if (listener->listener != NULL) {
+            accept_waiting(listener);
             ps_listener_close(listener->listener);
             listener->listener = NULL;
         }

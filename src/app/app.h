@@ -12,7 +12,9 @@
 #include "penstock/telemetry/metrics.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <sys/types.h>
 #include <uv.h>
 
 /* What the files of this room share: the command line, the process, one worker per event loop. */
@@ -41,6 +43,8 @@ struct ps_config *ps_app_load(const struct ps_arguments *arguments, struct ps_co
 struct ps_app_listener {
     const struct ps_config_listener *config; /* in the first snapshot's configuration, which the app keeps */
     int *fds;                                /* owned: one per loop; the same descriptor for Unix sockets */
+    atomic_uint users;                       /* loops that accept on it */
+    ino_t inode;                             /* of a Unix socket's file: ours, or somebody's who came after us */
     struct ps_tls_server *tls;               /* owned reference or NULL */
 };
 
@@ -97,6 +101,8 @@ struct ps_app {
 /* sockets.c */
 int ps_app_listen(struct ps_app *app);   /* opens all; -1 with a sentence on stderr */
 void ps_app_announce(const struct ps_app *app); /* "listening on …" lines on stdout */
+/* A loop accepts no more: closes its descriptors, the shared ones with the last loop. That loop's thread. */
+void ps_app_close_sockets(struct ps_app *app, unsigned loop);
 void ps_app_unlisten(struct ps_app *app);
 /* Certificates of all listeners of `config`, an array as long as its listeners; NULL with a sentence. Blocks. */
 struct ps_tls_server **ps_app_tls(const struct ps_config *config, char *ret_error, size_t error_size);

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* All listening sockets of the process are opened and closed here. */
@@ -64,9 +65,14 @@ static int open_sockets(struct ps_app_listener *listener, unsigned loops, char *
         if (listener->fds[i] < 0) {
             return -1;
         }
+        atomic_fetch_add(&listener->users, 1);
         if (port == 0 && !config->is_unix) {
             port = ps_listen_port(listener->fds[i]); /* the other loops share the port this one was given */
         }
+    }
+    struct stat st;
+    if (config->is_unix && stat(config->path, &st) == 0) {
+        listener->inode = st.st_ino;
     }
     return 0;
 }
@@ -122,18 +128,40 @@ void ps_app_announce(const struct ps_app *app)
     (void)fflush(stdout);
 }
 
+static void remove_file(const struct ps_app_listener *listener)
+{
+    struct stat st;
+    if (stat(listener->config->path, &st) == 0 && st.st_ino == listener->inode) {
+        (void)unlink(listener->config->path);
+    }
+}
+
+static void close_socket(struct ps_app_listener *listener, unsigned loop)
+{
+    bool last = listener->users > 0 && atomic_fetch_sub(&listener->users, 1) == 1;
+    if (listener->fds[loop] < 0 || (listener->config->is_unix && !last)) {
+        return;
+    }
+    if (listener->config->is_unix) {
+        remove_file(listener);
+    }
+    (void)close(listener->fds[loop]);
+    listener->fds[loop] = -1;
+}
+
+void ps_app_close_sockets(struct ps_app *app, unsigned loop)
+{
+    for (size_t i = 0; i < app->listener_count; i++) {
+        close_socket(&app->listeners[i], loop);
+    }
+}
+
 void ps_app_unlisten(struct ps_app *app)
 {
     for (size_t i = 0; i < app->listener_count; i++) {
         struct ps_app_listener *listener = &app->listeners[i];
-        bool is_unix = listener->config->is_unix;
-        for (unsigned k = 0; listener->fds != NULL && k < (is_unix ? 1u : app->worker_count); k++) {
-            if (listener->fds[k] >= 0) {
-                (void)close(listener->fds[k]);
-            }
-        }
-        if (is_unix && listener->fds != NULL && listener->fds[0] >= 0) {
-            (void)unlink(listener->config->path);
+        while (listener->users > 0) {
+            close_socket(listener, listener->users - 1);
         }
         ps_free(listener->fds);
         ps_tls_server_unref(listener->tls);

@@ -110,6 +110,7 @@ static void deliver(struct ps_message *message)
             break;
         case PS_ORDER_DRAIN:
             ps_server_drain(worker->server, on_drained, worker);
+            ps_app_close_sockets(worker->app, worker->index);
             break;
         case PS_ORDER_ABORT:
             ps_server_abort(worker->server);

@@ -147,8 +147,10 @@ const struct ps_option ps_options[] = {
      .instead = "none with a file; without one those whose key is in the environment",
      .doc = "Where models run, by name. Each has exactly one of `dialect` and `engine`."},
     {.path = "providers.*.dialect", .type = PS_OPT_TEXT, PROVIDER(dialect),
+     .at_offset = offsetof(struct ps_config_provider, kind_at), .flags = PS_OPTION_AT,
      .doc = "Which API the server speaks, such as `openai`."},
     {.path = "providers.*.engine", .type = PS_OPT_TEXT, PROVIDER(engine),
+     .at_offset = offsetof(struct ps_config_provider, kind_at), .flags = PS_OPTION_AT,
      .doc = "What runs the model inside this process, such as `llama`."},
     {.path = "providers.*.base_url", .type = PS_OPT_BASE_URL, .flags = PS_OPTION_DIALECT,
      .doc = "`http(s)://host[:port][/path]`, to which the API's paths are added. Either this or "

@@ -6,7 +6,8 @@
 /*
  * The allow-list: which headers pass the gateway, and in which direction. Everything else ends here;
  * credentials, cookies, hop-by-hop and forwarding headers above all. Content-Type and Accept go up as parts of
- * the encoded request, Content-Type comes down as part of the answer; they are not in the table.
+ * the encoded request, Content-Type comes down as part of the answer, traceparent and tracestate go up when they are
+ * valid; they are not in the table.
  */
 enum { UP = 1, DOWN = 2 };
 
@@ -21,8 +22,6 @@ static const struct {
     {PS_SLICE_INIT("anthropic-version"), UP, false},
     {PS_SLICE_INIT("anthropic-beta"), UP, false},
     {PS_SLICE_INIT("idempotency-key"), UP, false},
-    {PS_SLICE_INIT("traceparent"), UP, false},
-    {PS_SLICE_INIT("tracestate"), UP, false},
     {PS_SLICE_INIT("x-ratelimit-"), DOWN, true},
     {PS_SLICE_INIT("anthropic-ratelimit-"), DOWN, true},
     {PS_SLICE_INIT("retry-after"), DOWN, false},

@@ -471,11 +471,11 @@ void ps_gateway_check(const struct ps_config *config, struct ps_config_errors *e
         char key[160];
         if (p->engine != NULL) {
             (void)snprintf(key, sizeof(key), "providers.%s.engine", p->name);
-            ps_config_error(errors, p->at, key, "expected a provider with a dialect, found engine \"%s\": this build "
+            ps_config_error(errors, p->kind_at, key, "expected a provider with a dialect, found engine \"%s\": this build "
                             "has no engines", p->engine);
         } else if (p->dialect != NULL && ps_dialect_find(p->dialect) == NULL) {
             (void)snprintf(key, sizeof(key), "providers.%s.dialect", p->name);
-            ps_config_error(errors, p->at, key, "expected a dialect this build knows (openai), found \"%s\"",
+            ps_config_error(errors, p->kind_at, key, "expected a dialect this build knows (openai), found \"%s\"",
                             p->dialect);
         }
     }

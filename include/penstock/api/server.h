@@ -34,7 +34,8 @@ int ps_server_listen(struct ps_server *server, int fd, const struct ps_config_li
 void ps_server_set_tls(struct ps_server *server, const char *address, struct ps_tls_server *tls);
 
 /*
- * Stops accepting, closes idle connections, lets every request finish with `connection: close`. `on_drained`
+ * Accepts who already waits, then no more (the listening descriptors may be closed when it returns), closes idle
+ * connections after a second, lets every request finish with `connection: close`. `on_drained`
  * comes once, deferred, when no connection is left.
  */
 void ps_server_drain(struct ps_server *server, void (*on_drained)(void *arg), void *arg);

@@ -122,6 +122,7 @@ struct ps_config_provider {
     /* exactly one of the two */
     const char *dialect;
     const char *engine;
+    struct ps_config_at kind_at; /* of whichever it is */
     /* with a dialect */
     const char **endpoints; /* base URLs without trailing slash: base_url, or endpoints[] (replicas) */
     struct ps_config_at *endpoint_at;
