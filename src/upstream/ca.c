@@ -12,8 +12,9 @@
 #include <unistd.h>
 
 /*
- * The process-wide side of curl, and trusted certificates. Left to itself curl parses the system's bundle
- * for every new connection, tens of milliseconds on the loop; here it is parsed once, off the loop.
+ * The process-wide side of curl, and trusted certificates. Left to itself curl parses the system's
+ * bundle for every new connection, tens of milliseconds on the loop; here it is parsed once, off
+ * the loop.
  */
 
 static char version[128];
@@ -31,7 +32,8 @@ int ps_upstream_global_init(void)
         return -1;
     }
     const curl_version_info_data *info = curl_version_info(CURLVERSION_NOW);
-    /* lane.c hands an OpenSSL store to curl: another TLS library would read it as something else. */
+    /* lane.c hands an OpenSSL store to curl: another TLS library would read it as something else.
+     */
     if (info->ssl_version == NULL || strncmp(info->ssl_version, "OpenSSL/", 8) != 0 ||
         (info->features & CURL_VERSION_ASYNCHDNS) == 0) {
         curl_global_cleanup();

@@ -8,18 +8,17 @@
 /*
  * One call, from start to end.
  *
- * Happy path: ps_call_start asks for a place and defers; the upstream's work dispatches it to a mux; curl
- * sends (on_sent), brings the head (on_head) and the body (on_data) and reports it done; ps_mux_collect
- * ends it: out of the mux, lane and place back, on_end, freed.
+ * Happy path: ps_call_start asks for a place and defers; the upstream's work dispatches it to a
+ * mux; curl sends (on_sent), brings the head (on_head) and the body (on_data) and reports it done;
+ * ps_mux_collect ends it: out of the mux, lane and place back, on_end, freed.
  *
  * Other ends:
- *   refused before it ran (bad request, full queue, no memory)   upstream->ended, on_end from the work
- *   a time-out                                                   our timer finishes it, queued or running
- *   curl reports an error                                        as the happy end, with classify's verdict
- *   cancelled while queued or before it ran                      freed at once
- *   cancelled while running                                      GONE at once: no callback comes, no byte of
- *                                                                the body is read; the work takes it out of
- *                                                                the mux, where curl may be entered
+ *   refused before it ran (bad request, full queue, no memory)   upstream->ended, on_end from the
+ * work a time-out                                                   our timer finishes it, queued
+ * or running curl reports an error                                        as the happy end, with
+ * classify's verdict cancelled while queued or before it ran                      freed at once
+ *   cancelled while running                                      GONE at once: no callback comes,
+ * no byte of the body is read; the work takes it out of the mux, where curl may be entered
  */
 
 const char *ps_call_end_name(enum ps_call_end end)
@@ -118,6 +117,7 @@ static void detach(struct ps_call *call, bool clean)
 
     /* Closes the connection unless the response was complete. */
     (void)curl_multi_remove_handle(mux->multi, lane->easy);
+    ps_slot_sweep(call->upstream);
     mux->active--;
     mux->used_us = now_of(call);
     call->lane = NULL;
@@ -380,7 +380,8 @@ void ps_call_resume(struct ps_call *call)
     }
 }
 
-/* From the work. curl brings what it held from inside curl_easy_pause, and reports an error only there. */
+/* From the work. curl brings what it held from inside curl_easy_pause, and reports an error only
+ * there. */
 void ps_call_continue(struct ps_call *call)
 {
     struct ps_lane *lane = call->lane;
@@ -396,7 +397,8 @@ void ps_call_continue(struct ps_call *call)
     }
 }
 
-/* GONE: nothing is called any more. true: it runs, and stays in memory until the work has reaped it. */
+/* GONE: nothing is called any more. true: it runs, and stays in memory until the work has reaped
+ * it. */
 static bool withdraw(struct ps_call *call)
 {
     struct ps_upstream *upstream = call->upstream;

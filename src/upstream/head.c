@@ -5,9 +5,9 @@
 #include <strings.h>
 
 /*
- * The response head. curl hands over one line at a time: those of 1xx answers, of the final answer, and of
- * trailers, all alike. A status line starts over; the empty line after a final status hands the head up;
- * what comes later are trailers, dropped. Our limits count all of them together.
+ * The response head. curl hands over one line at a time: those of 1xx answers, of the final answer,
+ * and of trailers, all alike. A status line starts over; the empty line after a final status hands
+ * the head up; what comes later are trailers, dropped. Our limits count all of them together.
  */
 
 void ps_head_reset(struct ps_lane *lane)
@@ -96,8 +96,8 @@ static int64_t parse_length(struct ps_slice text)
 }
 
 /*
- * Content-Length twice with two values, or in a form that curl reads more kindly than we do, would let us
- * and the upstream disagree on where the next response begins (RFC 9112 section 6.3).
+ * Content-Length twice with two values, or in a form that curl reads more kindly than we do, would
+ * let us and the upstream disagree on where the next response begins (RFC 9112 section 6.3).
  */
 static bool frame(struct ps_lane *lane, struct ps_call_head *head)
 {
@@ -117,7 +117,8 @@ static bool frame(struct ps_lane *lane, struct ps_call_head *head)
         }
     }
     if (chunked && head->content_length >= 0) {
-        /* The coding wins, but the peer is not to be trusted with another request on this connection. */
+        /* The coding wins, but the peer is not to be trusted with another request on this
+         * connection. */
         head->content_length = -1;
         lane->no_reuse = true;
         (void)curl_easy_setopt(lane->easy, CURLOPT_FORBID_REUSE, 1L);

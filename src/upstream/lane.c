@@ -12,20 +12,22 @@
 #include <unistd.h>
 
 /*
- * An easy handle with the options that never change set once, for it belongs to one upstream. What changes
- * from call to call is set in one function, ps_lane_prepare, all of it every time: nothing of one tenant's
- * call can reach the next. A handle whose call ended in any other way than well is thrown away.
+ * An easy handle with the options that never change set once, for it belongs to one upstream. What
+ * changes from call to call is set in one function, ps_lane_prepare, all of it every time: nothing
+ * of one tenant's call can reach the next. A handle whose call ended in any other way than well is
+ * thrown away.
  *
- * curl would send a request again by itself when a reused connection dies. Model calls cost money: the
- * second time curl is about to send, or wants a new socket for it, it is refused.
+ * curl would send a request again by itself when a reused connection dies. Model calls cost money:
+ * the second time curl is about to send, or wants a new socket for it, it is refused.
  */
 
-#define LANE_HEAD_KEPT 8192
-#define LANE_BUFFER 16384L
+#define LANE_HEAD_KEPT    8192
+#define LANE_BUFFER       16384L
 #define KEEPALIVE_AFTER_S 45
 #define KEEPALIVE_EVERY_S 15
 
-/* Headers curl would add by itself: named without a value, they are left out. request.c writes the head. */
+/* Headers curl would add by itself: named without a value, they are left out. request.c writes the
+ * head. */
 static char no_host[] = "Host:";
 static char no_accept[] = "Accept:";
 static char no_type[] = "Content-Type:";
@@ -126,9 +128,13 @@ static int on_request(void *arg, char *peer, char *local, int peer_port, int loc
     }
     (void)curl_easy_getinfo(lane->easy, CURLINFO_NUM_CONNECTS, &opened);
     call->timing.reused = opened == 0;
+    if (!call->timing.reused) {
+        ps_slot_settle(lane);
+    }
     /*
-     * Since the loop last looked at the pooled connection, bytes may have come: curl would read them as this
-     * request's answer. Looking right before sending leaves no gap but the one that HTTP/1.1 itself has.
+     * Since the loop last looked at the pooled connection, bytes may have come: curl would read
+     * them as this request's answer. Looking right before sending leaves no gap but the one that
+     * HTTP/1.1 itself has.
      */
     if (call->timing.reused && ps_slot_has_bytes(lane->upstream, local_port)) {
         lane->stale = true;
@@ -149,7 +155,8 @@ static void keep_alive(int fd)
     int after = KEEPALIVE_AFTER_S;
     int every = KEEPALIVE_EVERY_S;
 
-    /* Minutes may pass before a model's first token; address translators forget silent connections. */
+    /* Minutes may pass before a model's first token; address translators forget silent connections.
+     */
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &after, sizeof(after));
     (void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &every, sizeof(every));
@@ -172,7 +179,7 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
     if (fd < 0) {
         return CURL_SOCKET_BAD;
     }
-    if (ps_slot_open(lane->mux, fd, false) == NULL) {
+    if (ps_slot_open(lane->mux, fd, lane) == NULL) {
         (void)close(fd);
         return CURL_SOCKET_BAD;
     }
@@ -206,7 +213,8 @@ static bool set_tls(CURL *easy, struct ps_upstream *upstream)
         return true;
     }
     CURLcode failed = CURLE_OK;
-    /* No files: the store comes parsed. Peer and host name are verified, which is curl's default. */
+    /* No files: the store comes parsed. Peer and host name are verified, which is curl's default.
+     */
     failed |= curl_easy_setopt(easy, CURLOPT_CAINFO, NULL);
     failed |= curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
     failed |= curl_easy_setopt(easy, CURLOPT_PROXY_CAINFO, NULL);
@@ -338,12 +346,12 @@ static CURLcode set_method(struct ps_lane *lane, const struct ps_call *call)
     if (!call->has_body) {
         lane->headless = strcmp(call->method, "HEAD") == 0;
         own = lane->headless ? "HEAD" : "GET";
-        failed |= curl_easy_setopt(lane->easy, lane->headless ? CURLOPT_NOBODY : CURLOPT_HTTPGET, 1L);
+        failed |=
+            curl_easy_setopt(lane->easy, lane->headless ? CURLOPT_NOBODY : CURLOPT_HTTPGET, 1L);
     }
     bool custom = strcmp(call->method, own) != 0;
     if (custom || lane->custom_method) {
-        failed |= curl_easy_setopt(lane->easy, CURLOPT_CUSTOMREQUEST,
-                                   custom ? call->method : NULL);
+        failed |= curl_easy_setopt(lane->easy, CURLOPT_CUSTOMREQUEST, custom ? call->method : NULL);
         lane->custom_method = custom;
     }
     return failed;

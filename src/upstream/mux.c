@@ -14,17 +14,22 @@
 static void forget_poll(struct ps_upstream *upstream, CURL *easy, struct ps_slot *slot)
 {
     struct ps_lane *lane = NULL;
+    int fd = slot->fd;
 
     if (slot->foreign) {
         ps_slot_close(slot);
         return;
     }
+    if (!ps_list_empty(&slot->connecting)) {
+        ps_slot_sweep(upstream); /* it may be closed already: then it must not be polled */
+        slot = ps_slot_find(upstream, fd);
+        if (slot != NULL) {
+            (void)ps_slot_arm(slot, 0);
+        }
+        return;
+    }
     (void)curl_easy_getinfo(easy, CURLINFO_PRIVATE, &lane);
-    if (lane != NULL && lane->requests == 0) {
-        /* It never got as far as a request. curl 7.88 closes a socket that is still connecting without
-         * CLOSESOCKETFUNCTION: the descriptor may be gone, or be another's by now. */
-        ps_slot_close(slot);
-    } else if (upstream->closing || lane == NULL || lane->held) {
+    if (upstream->closing || lane == NULL || lane->held) {
         /* A paused transfer is taken off the poll, too; its bytes are asked for. */
         (void)ps_slot_arm(slot, 0);
     } else {
@@ -45,7 +50,7 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *un
         return 0;
     }
     if (slot == NULL) {
-        slot = ps_slot_open(mux, fd, true);
+        slot = ps_slot_open(mux, fd, NULL);
     }
     int events = ((what & CURL_POLL_IN) != 0 ? UV_READABLE : 0) |
                  ((what & CURL_POLL_OUT) != 0 ? UV_WRITABLE : 0);
@@ -141,6 +146,7 @@ void ps_mux_free(struct ps_mux *mux)
 {
     ps_list_remove(&mux->link);
     (void)curl_multi_cleanup(mux->multi);
+    ps_slot_sweep(mux->upstream);
     ps_timer_cancel(&mux->timer);
     ps_timer_cancel(&mux->idle);
     ps_free(mux);
@@ -165,6 +171,7 @@ void ps_mux_action(struct ps_mux *mux, curl_socket_t fd, int flags)
         mux->broken = true;
         ps_upstream_defer(mux->upstream);
     }
+    ps_slot_sweep(mux->upstream);
     ps_mux_collect(mux);
 }
 

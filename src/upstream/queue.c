@@ -4,12 +4,13 @@
 /*
  * Places: one per call in flight, max_connections of them over all loops.
  *
- * Who asks takes a place with one atomic step while nobody waits. Else it goes to the end of the one queue
- * of all loops, under the lock. Who gives a place back hands it to the head of that queue, whichever loop
- * that call lives on, and wakes that loop.
+ * Who asks takes a place with one atomic step while nobody waits. Else it goes to the end of the
+ * one queue of all loops, under the lock. Who gives a place back hands it to the head of that
+ * queue, whichever loop that call lives on, and wakes that loop.
  *
- * No wake-up is lost: a giver lowers `active` and then reads `waiting`; an asker raises `waiting` and then
- * tries `active` once more. Both are sequentially consistent, so at least one of the two sees the other.
+ * No wake-up is lost: a giver lowers `active` and then reads `waiting`; an asker raises `waiting`
+ * and then tries `active` once more. Both are sequentially consistent, so at least one of the two
+ * sees the other.
  */
 
 static bool take_place(struct ps_upstream_shared *shared)
@@ -27,8 +28,7 @@ static bool take_place(struct ps_upstream_shared *shared)
 static void grant(struct ps_upstream_shared *shared, struct ps_upstream *here)
 {
     while (!ps_list_empty(&shared->queue) && take_place(shared)) {
-        struct ps_call *call =
-            PS_CONTAINER_OF(ps_list_pop(&shared->queue), struct ps_call, link);
+        struct ps_call *call = PS_CONTAINER_OF(ps_list_pop(&shared->queue), struct ps_call, link);
         call->granted = true;
         (void)atomic_fetch_sub(&shared->waiting, 1);
         ps_list_push_back(&call->upstream->granted, &call->link);
@@ -36,7 +36,8 @@ static void grant(struct ps_upstream_shared *shared, struct ps_upstream *here)
         if (call->upstream == here) {
             ps_upstream_defer(here);
         } else {
-            /* Cannot be closed meanwhile: to close, it first takes its calls out under this lock. */
+            /* Cannot be closed meanwhile: to close, it first takes its calls out under this lock.
+             */
             (void)uv_async_send(&call->upstream->wake);
         }
     }

@@ -10,18 +10,20 @@
 /*
  * A call is one block of memory: the struct, the array of body parts and the request head as text.
  *
- * curl prints every header it is given byte by byte through its own printf, 90 instructions for each byte:
- * a third of all that a call costs. The request target it copies as it stands. So the whole head is passed
- * as the target, from the path to the last header, and curl is told to add none of its own (lane.c):
+ * curl prints every header it is given byte by byte through its own printf, 90 instructions for
+ * each byte: a third of all that a call costs. The request target it copies as it stands. So the
+ * whole head is passed as the target, from the path to the last header, and curl is told to add
+ * none of its own (lane.c):
  *
- *     POST /v1/chat/completions HTTP/1.1 CRLF host: … CRLF … CRLF user-agent: penstock/0.1 HTTP/1.1 CRLF CRLF
+ *     POST /v1/chat/completions HTTP/1.1 CRLF host: … CRLF … CRLF user-agent: penstock/0.1 HTTP/1.1
+ * CRLF CRLF
  *          '----------------------------- ours ------------------------------------------'
  *
- * The " HTTP/1.1" that curl puts behind what it takes for the target falls to the last header, which
- * therefore is one where it does no harm: a second product token.
+ * The " HTTP/1.1" that curl puts behind what it takes for the target falls to the last header,
+ * which therefore is one where it does no harm: a second product token.
  *
- * Nobody else checks this text, so what the caller passes is checked here once more: no CR or LF, no
- * header that frames the message.
+ * Nobody else checks this text, so what the caller passes is checked here once more: no CR or LF,
+ * no header that frames the message.
  */
 
 #define SENDER "penstock/" PENSTOCK_VERSION
@@ -51,8 +53,8 @@ static bool has_line_break(struct ps_slice text)
 static bool is_framing(struct ps_slice name)
 {
     static const char *const ours[] = {
-        "content-length", "transfer-encoding", "connection", "expect",           "upgrade",
-        "te",             "trailer",           "keep-alive", "proxy-connection",
+        "content-length", "transfer-encoding", "connection",       "expect", "upgrade", "te",
+        "trailer",        "keep-alive",        "proxy-connection",
     };
     for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
         if (ps_slice_ieq(name, ps_slice_cstr(ours[i]))) {
@@ -122,8 +124,8 @@ static char *put_header(char *to, struct ps_slice name, struct ps_slice value)
 static size_t head_size(const struct ps_upstream_shared *shared,
                         const struct ps_call_request *request)
 {
-    size_t size = strlen(shared->target_prefix) + request->path.len + strlen(shared->host) +
-                  HEAD_EXTRA;
+    size_t size =
+        strlen(shared->target_prefix) + request->path.len + strlen(shared->host) + HEAD_EXTRA;
 
     for (size_t i = 0; i < request->header_count; i++) {
         size += request->headers[i].name.len + request->headers[i].value.len + 4;

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define DEFAULT_IDLE_US (50 * 1000000LL)
+#define DEFAULT_IDLE_US    (50 * 1000000LL)
 #define DEFAULT_CONNECT_US (10 * 1000000LL)
 
 struct url_parts {
@@ -71,8 +71,8 @@ static const char *parse_url(CURLU *url, const char *text, struct url_parts *ret
 }
 
 /*
- * The request line needs only the path, since curl's own URL never changes. Through a proxy without a
- * tunnel, which is how plain http goes, it needs the whole URL.
+ * The request line needs only the path, since curl's own URL never changes. Through a proxy without
+ * a tunnel, which is how plain http goes, it needs the whole URL.
  */
 static char *make_prefix(const struct url_parts *parts, bool absolute)
 {
@@ -125,8 +125,8 @@ static bool is_socks(const char *proxy)
     return strncasecmp(proxy, "socks", 5) == 0;
 }
 
-static const char *fill(struct ps_upstream_shared *shared, const struct ps_upstream_options *options,
-                        struct url_parts *parts)
+static const char *fill(struct ps_upstream_shared *shared,
+                        const struct ps_upstream_options *options, struct url_parts *parts)
 {
     bool https;
 
@@ -210,8 +210,7 @@ struct ps_upstream_shared *ps_upstream_shared_ref(struct ps_upstream_shared *sha
 
 void ps_upstream_shared_unref(struct ps_upstream_shared *shared)
 {
-    if (shared != NULL &&
-        atomic_fetch_sub_explicit(&shared->refs, 1, memory_order_acq_rel) == 1) {
+    if (shared != NULL && atomic_fetch_sub_explicit(&shared->refs, 1, memory_order_acq_rel) == 1) {
         uv_mutex_destroy(&shared->lock);
         free_shared(shared);
     }

@@ -7,19 +7,26 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /*
- * A poll handle per socket, from its opening to its closing. curl asks to watch and to forget a socket at
- * every request; obeying costs libuv two epoll_ctl each time. So the handle stays armed for reading when a
- * transfer ends, and the next transfer on that connection finds it as it wants it.
+ * A poll handle per socket, from its opening to its closing. curl asks to watch and to forget a
+ * socket at every request; obeying costs libuv two epoll_ctl each time. So the handle stays armed
+ * for reading when a transfer ends, and the next transfer on that connection finds it as it wants
+ * it.
  *
- * While it is pooled, nothing may arrive on a connection. What does is the peer's goodbye, or bytes that
- * would be taken for the answer to the next request: the connection is shut down, and curl finds it dead.
+ * While it is pooled, nothing may arrive on a connection. What does is the peer's goodbye, or bytes
+ * that would be taken for the answer to the next request: the connection is shut down, and curl
+ * finds it dead.
  *
- * libuv must never hear of a descriptor after its closing, and uv_close on a poll handle makes epoll forget
- * the descriptor by number: so a handle is closed right before its socket, never kept for the next socket
- * that may get the same number.
+ * libuv must never hear of a descriptor after its closing, and uv_close on a poll handle makes
+ * epoll forget the descriptor by number: so a handle is closed right before its socket, never kept
+ * for the next socket that may get the same number.
+ *
+ * curl 7.88 closes a socket that is still connecting without telling (cancelled, timed out, the
+ * slower of two addresses). So those are looked after: whenever curl has been entered, and before
+ * libuv runs again, each is checked to be the socket it was.
  */
 
 #define FIRST_SLOTS 64
@@ -48,38 +55,89 @@ static int reserve(struct ps_upstream *upstream, int fd)
     return 0;
 }
 
-struct ps_slot *ps_slot_open(struct ps_mux *mux, int fd, bool foreign)
+static ino_t inode_of(int fd)
+{
+    struct stat info;
+    return fstat(fd, &info) == 0 ? info.st_ino : 0;
+}
+
+static struct ps_slot *new_slot(struct ps_mux *mux, int fd)
+{
+    struct ps_slot *slot = ps_calloc(1, sizeof(*slot));
+
+    if (slot == NULL) {
+        return NULL;
+    }
+    slot->upstream = mux->upstream;
+    slot->mux = mux;
+    slot->fd = fd;
+    ps_list_init(&slot->port_link);
+    ps_list_init(&slot->connecting);
+    if (uv_poll_init(&mux->upstream->loop->uv, &slot->poll, fd) != 0) {
+        ps_free(slot);
+        return NULL;
+    }
+    slot->poll.data = slot;
+    mux->upstream->handles++;
+    return slot;
+}
+
+struct ps_slot *ps_slot_open(struct ps_mux *mux, int fd, struct ps_lane *lane)
 {
     struct ps_upstream *upstream = mux->upstream;
+    int inherited = 0;
 
     if (reserve(upstream, fd) != 0) {
         return NULL;
     }
     if (upstream->slots[fd] != NULL) {
-        /* curl, short of memory, has closed that socket without telling. */
+        /* Closed and opened again within one call of curl, which then may think it still watches
+         * it. */
+        inherited = upstream->slots[fd]->wanted;
         ps_slot_close(upstream->slots[fd]);
     }
-    struct ps_slot *slot = ps_calloc(1, sizeof(*slot));
+    struct ps_slot *slot = new_slot(mux, fd);
     if (slot == NULL) {
         return NULL;
     }
-    slot->upstream = upstream;
-    slot->mux = mux;
-    slot->fd = fd;
-    slot->foreign = foreign;
-    ps_list_init(&slot->port_link);
-    if (uv_poll_init(&upstream->loop->uv, &slot->poll, fd) != 0) {
-        ps_free(slot);
-        return NULL;
-    }
-    slot->poll.data = slot;
-    upstream->handles++;
     upstream->slots[fd] = slot;
-    if (!foreign) {
+    slot->foreign = lane == NULL;
+    if (!slot->foreign) {
+        slot->lane = lane;
+        slot->inode = inode_of(fd);
+        ps_list_push_back(&upstream->connecting, &slot->connecting);
         (void)atomic_fetch_add_explicit(&upstream->shared->connections, 1, memory_order_relaxed);
         (void)atomic_fetch_add_explicit(&upstream->shared->opened, 1, memory_order_relaxed);
+        (void)ps_slot_arm(slot, inherited);
     }
     return slot;
+}
+
+void ps_slot_settle(struct ps_lane *lane)
+{
+    struct ps_link *list = &lane->upstream->connecting;
+
+    ps_slot_sweep(lane->upstream);
+    for (struct ps_link *link = list->next; link != list;) {
+        struct ps_slot *slot = PS_CONTAINER_OF(link, struct ps_slot, connecting);
+        link = link->next;
+        if (slot->lane == lane) {
+            ps_list_remove(&slot->connecting);
+        }
+    }
+}
+
+void ps_slot_sweep(struct ps_upstream *upstream)
+{
+    struct ps_link *list = &upstream->connecting;
+
+    for (struct ps_link *link = list->next; link != list;) {
+        struct ps_slot *slot = PS_CONTAINER_OF(link, struct ps_slot, connecting);
+        link = link->next;
+        if (inode_of(slot->fd) != slot->inode) {
+            ps_slot_close(slot);
+        }
+    }
 }
 
 struct ps_slot *ps_slot_find(struct ps_upstream *upstream, int fd)
@@ -100,6 +158,7 @@ void ps_slot_close(struct ps_slot *slot)
 {
     slot->closing = true;
     ps_list_remove(&slot->port_link);
+    ps_list_remove(&slot->connecting);
     if (!slot->foreign) {
         (void)atomic_fetch_sub_explicit(&slot->upstream->shared->connections, 1,
                                         memory_order_relaxed);
@@ -108,7 +167,8 @@ void ps_slot_close(struct ps_slot *slot)
     uv_close((uv_handle_t *)&slot->poll, on_slot_closed);
 }
 
-/* The shutdown comes first: what arrives after it is answered with a reset, not queued behind our back. */
+/* The shutdown comes first: what arrives after it is answered with a reset, not queued behind our
+ * back. */
 static void refuse_bytes(struct ps_slot *slot)
 {
     char sink[4096];
@@ -121,8 +181,7 @@ static void refuse_bytes(struct ps_slot *slot)
         }
     }
     (void)ps_slot_arm(slot, 0);
-    (void)atomic_fetch_add_explicit(&slot->upstream->shared->stray_closed, 1,
-                                    memory_order_relaxed);
+    (void)atomic_fetch_add_explicit(&slot->upstream->shared->stray_closed, 1, memory_order_relaxed);
 }
 
 static void on_poll(uv_poll_t *handle, int status, int events)
@@ -132,7 +191,8 @@ static void on_poll(uv_poll_t *handle, int status, int events)
 
     ps_loop_enter(slot->upstream->loop);
     if (status < 0) {
-        /* libuv has stopped it and hides what is readable: a whole answer may stand before the error. */
+        /* libuv has stopped it and hides what is readable: a whole answer may stand before the
+         * error. */
         slot->armed = 0;
         flags = CURL_CSELECT_IN | CURL_CSELECT_ERR;
     }
@@ -177,8 +237,7 @@ static int local_port(int fd)
     if (getsockname(fd, &address.any, &size) != 0) {
         return 0;
     }
-    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port
-                                                   : address.v4.sin_port);
+    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
 bool ps_slot_has_bytes(struct ps_upstream *upstream, int port)

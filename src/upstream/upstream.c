@@ -4,12 +4,13 @@
 #include "penstock/base/mem.h"
 
 /*
- * An upstream on one loop. All that may not happen inside curl's callbacks happens in its work, deferred to
- * the end of the turn: starting, resuming, taking cancelled calls out, serving curl's wish to run.
+ * An upstream on one loop. All that may not happen inside curl's callbacks happens in its work,
+ * deferred to the end of the turn: starting, resuming, taking cancelled calls out, serving curl's
+ * wish to run.
  *
- * Closing: every call gets its on_end at once, whoever called; the work then takes the calls out of their
- * muxes, frees what curl has (which closes the sockets, and with each its slot), and closes the handle that
- * wakes us. The last close callback frees the upstream.
+ * Closing: every call gets its on_end at once, whoever called; the work then takes the calls out of
+ * their muxes, frees what curl has (which closes the sockets, and with each its slot), and closes
+ * the handle that wakes us. The last close callback frees the upstream.
  */
 
 void ps_upstream_defer(struct ps_upstream *upstream)
@@ -83,7 +84,8 @@ static void fail_calls(struct ps_mux *mux)
         struct ps_call *call = PS_CONTAINER_OF(link, struct ps_call, all);
         link = link->next;
         if (call->lane != NULL && call->lane->mux == mux) {
-            ps_call_finish(call, PS_CALL_NO_MEMORY, "the sockets of the upstream cannot be watched");
+            ps_call_finish(call, PS_CALL_NO_MEMORY,
+                           "the sockets of the upstream cannot be watched");
             link = calls->next; /* the callback may have changed the list */
         }
     }
@@ -185,6 +187,7 @@ struct ps_upstream *ps_upstream_new(struct ps_loop *loop, struct ps_upstream_sha
     upstream->loop = loop;
     upstream->shared = ps_upstream_shared_ref(shared);
     ps_list_init(&upstream->muxes);
+    ps_list_init(&upstream->connecting);
     ps_list_init(&upstream->calls);
     ps_list_init(&upstream->granted);
     ps_list_init(&upstream->ready);

@@ -14,26 +14,26 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /*
  * Shared by the files of this room.
  *
  *   upstream  owns muxes, idle lanes and slots of its loop
- *   mux       one CURLM; at most PS_MUX_CALLS calls at once, because curl walks a host's connections
- *             one by one (1,000 calls at once: 30 us each in one CURLM, 23 us in four)
- *   lane      an easy handle with all that lives as long as it: options that never change, the buffer of
- *             a response head. Serves one call after another
- *   slot      a poll handle, as long as its socket lives
+ *   mux       one CURLM; at most PS_MUX_CALLS calls at once, because curl walks a host's
+ * connections one by one (1,000 calls at once: 30 us each in one CURLM, 23 us in four) lane      an
+ * easy handle with all that lives as long as it: options that never change, the buffer of a
+ * response head. Serves one call after another slot      a poll handle, as long as its socket lives
  *   call      one request; has a lane while it is in a mux
  */
 
-#define PS_MUX_CALLS 256
+#define PS_MUX_CALLS  256
 #define PS_LANES_KEPT 256
 /* Bodies below this leave in one send with the head; curl's own limit for it is 64 KiB. */
-#define PS_BODY_INLINE 65535
+#define PS_BODY_INLINE  65535
 #define PS_PORT_BUCKETS 256
-#define PS_HEAD_FIELDS 100
-#define PS_HEAD_BYTES 65536
+#define PS_HEAD_FIELDS  100
+#define PS_HEAD_BYTES   65536
 
 struct ps_upstream_ca {
     atomic_uint refs;
@@ -42,10 +42,10 @@ struct ps_upstream_ca {
 
 struct ps_upstream_shared {
     atomic_uint refs;
-    CURLU *url;          /* owned: scheme, host and port; never written after creation */
-    char *target_prefix; /* owned: what stands before a call's path in the request line */
-    char *host;          /* owned: value of the Host header */
-    char *proxy;         /* owned, NULL: none */
+    CURLU *url;                /* owned: scheme, host and port; never written after creation */
+    char *target_prefix;       /* owned: what stands before a call's path in the request line */
+    char *host;                /* owned: value of the Host header */
+    char *proxy;               /* owned, NULL: none */
     struct ps_upstream_ca *ca; /* one reference, NULL: plain http only */
     uint32_t max_connections;
     uint32_t max_queue;
@@ -64,26 +64,27 @@ struct ps_upstream_shared {
 };
 
 struct ps_upstream {
-    struct ps_loop *loop; /* borrowed: outlives us */
+    struct ps_loop *loop;              /* borrowed: outlives us */
     struct ps_upstream_shared *shared; /* one reference */
-    CURLSH *share;             /* owned: TLS sessions and resolved names, for all muxes and lanes */
-    CURLU *url;                /* owned: this thread's own copy */
-    struct ps_link muxes;      /* owned */
-    struct ps_lane *lanes;     /* owned, idle */
-    size_t lane_count;         /* of idle lanes */
-    struct ps_slot **slots;    /* owned, by descriptor number */
-    size_t slot_count;         /* size of that array */
+    CURLSH *share;          /* owned: TLS sessions and resolved names, for all muxes and lanes */
+    CURLU *url;             /* owned: this thread's own copy */
+    struct ps_link muxes;   /* owned */
+    struct ps_lane *lanes;  /* owned, idle */
+    size_t lane_count;      /* of idle lanes */
+    struct ps_slot **slots; /* owned, by descriptor number */
+    size_t slot_count;      /* size of that array */
     struct ps_link by_port[PS_PORT_BUCKETS]; /* slots that were idle once, by local port */
+    struct ps_link connecting; /* slots whose connection has not carried a request yet */
     struct ps_task work;
-    uv_async_t wake;           /* another loop gave one of our calls a place */
-    size_t handles;            /* libuv handles whose close callback has not come */
-    struct ps_link calls;      /* all calls that still owe an on_end, by `all` */
-    struct ps_link granted;    /* under shared->lock: got a place from a release anywhere */
-    struct ps_link ready;      /* have a place, are to be started */
-    struct ps_link ended;      /* never ran: owe an on_end */
-    struct ps_link dead;       /* cancelled, still in a mux */
-    struct ps_link resuming;   /* by `act` */
-    atomic_bool has_grants;    /* `granted` is worth taking the lock */
+    uv_async_t wake;         /* another loop gave one of our calls a place */
+    size_t handles;          /* libuv handles whose close callback has not come */
+    struct ps_link calls;    /* all calls that still owe an on_end, by `all` */
+    struct ps_link granted;  /* under shared->lock: got a place from a release anywhere */
+    struct ps_link ready;    /* have a place, are to be started */
+    struct ps_link ended;    /* never ran: owe an on_end */
+    struct ps_link dead;     /* cancelled, still in a mux */
+    struct ps_link resuming; /* by `act` */
+    atomic_bool has_grants;  /* `granted` is worth taking the lock */
     bool closing;
 };
 
@@ -104,6 +105,9 @@ struct ps_slot {
     uv_poll_t poll;
     struct ps_upstream *upstream; /* borrowed: outlives the handle */
     struct ps_mux *mux;           /* borrowed: outlives the socket */
+    struct ps_link connecting;    /* in upstream->connecting, or in none */
+    struct ps_lane *lane;         /* who opened it; only compared */
+    ino_t inode;                  /* tells the socket from another one under the same number */
     struct ps_link port_link;     /* in upstream->by_port, or in none */
     int fd;
     int port;     /* local; 0: not looked up yet */
@@ -122,7 +126,7 @@ struct ps_head_field {
 };
 
 struct ps_lane {
-    CURL *easy; /* owned */
+    CURL *easy;                   /* owned */
     struct ps_upstream *upstream; /* borrowed: owns us, or our call does */
     struct ps_mux *mux;           /* where it runs, else NULL */
     struct ps_call *call;         /* borrowed; NULL: idle */
@@ -130,13 +134,13 @@ struct ps_lane {
     struct ps_buf head;           /* lines of the response head, without line ends */
     struct ps_head_field fields[PS_HEAD_FIELDS];
     size_t field_count;
-    size_t head_bytes;            /* of head and trailers together */
+    size_t head_bytes; /* of head and trailers together */
     int status;
-    unsigned requests;            /* times curl was about to send this call's request */
+    unsigned requests; /* times curl was about to send this call's request */
     bool resend_refused;
-    bool stale;                   /* the pooled connection had unasked-for bytes or was closed */
-    bool got_line;                /* a line of a response has come */
-    bool held;                    /* curl holds bytes back because we said so */
+    bool stale;    /* the pooled connection had unasked-for bytes or was closed */
+    bool got_line; /* a line of a response has come */
+    bool held;     /* curl holds bytes back because we said so */
     /* what the easy handle stands at, so that it need not be told again */
     bool headless; /* NOBODY is set */
     bool custom_method;
@@ -180,8 +184,8 @@ struct ps_call {
     int64_t idle_timeout_us;
     int64_t born_us;
     struct ps_call_timing timing;
-    const char *method; /* static */
-    char *target; /* the request head, see request.c */
+    const char *method;     /* static */
+    char *target;           /* the request head, see request.c */
     struct ps_slice *parts; /* the bytes are borrowed until on_sent */
     size_t part_count;
     size_t part; /* the first that curl has not read to its end */
@@ -193,7 +197,8 @@ struct ps_call {
 };
 
 /* slot.c */
-struct ps_slot *ps_slot_open(struct ps_mux *mux, int fd, bool foreign);
+/* `lane` NULL: curl opened it for itself. */
+struct ps_slot *ps_slot_open(struct ps_mux *mux, int fd, struct ps_lane *lane);
 struct ps_slot *ps_slot_find(struct ps_upstream *upstream, int fd);
 /* 0, or a libuv error. `events` 0 stops it. */
 int ps_slot_arm(struct ps_slot *slot, int events);
@@ -201,6 +206,10 @@ int ps_slot_arm(struct ps_slot *slot, int events);
 void ps_slot_idle(struct ps_slot *slot);
 /* Whether bytes, or the end, wait on a pooled connection; curl names it by its local port. */
 bool ps_slot_has_bytes(struct ps_upstream *upstream, int port);
+/* The lane's connection stands. */
+void ps_slot_settle(struct ps_lane *lane);
+/* After curl was entered: lets go of sockets that it closed without telling. */
+void ps_slot_sweep(struct ps_upstream *upstream);
 /* Before the socket is closed. */
 void ps_slot_close(struct ps_slot *slot);
 
@@ -230,7 +239,8 @@ bool ps_head_line(struct ps_lane *lane, const char *line, size_t len);
 /* request.c */
 /* Everything copied into one block; a bad request comes back as a call with its verdict. */
 struct ps_call *ps_call_new(struct ps_upstream *upstream, const struct ps_call_request *request);
-/* Makes a small body one run of bytes; `part` then stands at the end. 0, or -1 when memory is short. */
+/* Makes a small body one run of bytes; `part` then stands at the end. 0, or -1 when memory is
+ * short. */
 int ps_call_gather(struct ps_call *call);
 void ps_call_free(struct ps_call *call);
 
@@ -238,7 +248,8 @@ void ps_call_free(struct ps_call *call);
 void ps_call_dispatch(struct ps_call *call);
 /* curl is done with it. */
 void ps_call_done(struct ps_call *call, CURLcode code);
-/* Takes it out of its mux, gives lane and place back, calls on_end, frees it. Not inside a curl callback. */
+/* Takes it out of its mux, gives lane and place back, calls on_end, frees it. Not inside a curl
+ * callback. */
 void ps_call_finish(struct ps_call *call, enum ps_call_end end, const char *detail);
 /* Of a cancelled one: the same without on_end. */
 void ps_call_reap(struct ps_call *call);
@@ -250,11 +261,16 @@ void ps_call_continue(struct ps_call *call);
 void ps_call_arm(struct ps_call *call);
 
 /* queue.c */
-enum ps_place { PS_PLACE_TAKEN, PS_PLACE_WAIT, PS_PLACE_FULL };
+enum ps_place {
+    PS_PLACE_TAKEN,
+    PS_PLACE_WAIT,
+    PS_PLACE_FULL
+};
 enum ps_place ps_place_ask(struct ps_call *call);
 /* A place is free again; a waiting call of any loop may get it. */
 void ps_place_release(struct ps_upstream *upstream);
-/* Leaves the queue; true: it had been given a place meanwhile, which is now the caller's to release. */
+/* Leaves the queue; true: it had been given a place meanwhile, which is now the caller's to
+ * release. */
 bool ps_place_leave(struct ps_call *call);
 bool ps_place_granted(struct ps_call *call);
 /* The calls that got a place, moved to upstream->ready. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "upstream/probe.h"
 #include "testing.h"
+#include "upstream/probe.h"
 
 #include "penstock/version.h"
 
@@ -21,14 +21,17 @@ struct answer {
 
 #define OK_HEAD "HTTP/1.1 200 OK\r\n"
 
-static const struct fake_step ok[] = {{FAKE_SEND, OK_HEAD "Content-Length: 2\r\nX-Marker:  m 1 \r\n\r\nok", 0},
-                                      {FAKE_END, NULL, 0}};
+static const struct fake_step ok[] = {
+    {FAKE_SEND, OK_HEAD "Content-Length: 2\r\nX-Marker:  m 1 \r\n\r\nok", 0}, {FAKE_END, NULL, 0}};
 static const struct fake_step chunked[] = {
-    {FAKE_SEND, OK_HEAD "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n", 0},
+    {FAKE_SEND, OK_HEAD "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
+     0},
     {FAKE_END, NULL, 0}};
 static const struct fake_step trailers[] = {
-    {FAKE_SEND, OK_HEAD "Transfer-Encoding: chunked\r\nX-Marker: head\r\n\r\n"
-                        "3\r\nabc\r\n0\r\nX-Marker: trailer\r\nHTTP/1.1 500 no: x\r\n\r\n", 0},
+    {FAKE_SEND,
+     OK_HEAD "Transfer-Encoding: chunked\r\nX-Marker: head\r\n\r\n"
+             "3\r\nabc\r\n0\r\nX-Marker: trailer\r\nHTTP/1.1 500 no: x\r\n\r\n",
+     0},
     {FAKE_END, NULL, 0}};
 static const struct fake_step until_close[] = {
     {FAKE_SEND, OK_HEAD "Connection: close\r\n\r\nall of it", 0}, {FAKE_CLOSE, NULL, 0}};
@@ -39,23 +42,27 @@ static const struct fake_step empty[] = {{FAKE_SEND, OK_HEAD "Content-Length: 0\
 static const struct fake_step no_content[] = {{FAKE_SEND, "HTTP/1.1 204 No Content\r\n\r\n", 0},
                                               {FAKE_END, NULL, 0}};
 static const struct fake_step interim[] = {
-    {FAKE_SEND, "HTTP/1.1 100 Continue\r\nX-Marker: no\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", 0},
+    {FAKE_SEND,
+     "HTTP/1.1 100 Continue\r\nX-Marker: no\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n", 0},
     {FAKE_SEND, OK_HEAD "Content-Length: 2\r\n\r\nok", 0},
     {FAKE_END, NULL, 0}};
-static const struct fake_step no_reason[] = {{FAKE_SEND, "HTTP/1.1 429\r\nContent-Length: 1\r\n\r\nx", 0},
-                                             {FAKE_END, NULL, 0}};
+static const struct fake_step no_reason[] = {
+    {FAKE_SEND, "HTTP/1.1 429\r\nContent-Length: 1\r\n\r\nx", 0}, {FAKE_END, NULL, 0}};
 static const struct fake_step status_text_header[] = {
-    {FAKE_SEND, OK_HEAD "HTTP/1.1 500 oops: x\r\nContent-Length: 2\r\n\r\nok", 0}, {FAKE_END, NULL, 0}};
+    {FAKE_SEND, OK_HEAD "HTTP/1.1 500 oops: x\r\nContent-Length: 2\r\n\r\nok", 0},
+    {FAKE_END, NULL, 0}};
 static const struct fake_step reset_after_answer[] = {
     {FAKE_SEND, OK_HEAD "Content-Length: 2\r\n\r\nok", 0}, {FAKE_RESET, NULL, 0}};
 static const struct fake_step gzip_untouched[] = {
     {FAKE_SEND, OK_HEAD "Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope", 0},
     {FAKE_END, NULL, 0}};
 static const struct fake_step both_framings[] = {
-    {FAKE_SEND, OK_HEAD "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 0},
+    {FAKE_SEND,
+     OK_HEAD "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 0},
     {FAKE_END, NULL, 0}};
 static const struct fake_step redirect[] = {
-    {FAKE_SEND, "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 2\r\n\r\ngo", 0},
+    {FAKE_SEND,
+     "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 2\r\n\r\ngo", 0},
     {FAKE_END, NULL, 0}};
 
 static const struct fake_step cut_length[] = {
@@ -72,14 +79,15 @@ static const struct fake_step bad_chunk[] = {
     {FAKE_SEND, OK_HEAD "Transfer-Encoding: chunked\r\n\r\nzz\r\nab", 0}, {FAKE_CLOSE, NULL, 0}};
 static const struct fake_step silent_close[] = {{FAKE_CLOSE, NULL, 0}};
 static const struct fake_step silent_reset[] = {{FAKE_RESET, NULL, 0}};
-static const struct fake_step garbage[] = {{FAKE_SEND, "\x16\x03\x01 hello, is this SMTP?\r\n\r\n", 0},
-                                           {FAKE_CLOSE, NULL, 0}};
+static const struct fake_step garbage[] = {
+    {FAKE_SEND, "\x16\x03\x01 hello, is this SMTP?\r\n\r\n", 0}, {FAKE_CLOSE, NULL, 0}};
 static const struct fake_step http2[] = {{FAKE_SEND, "HTTP/2 200\r\n\r\nx", 0},
                                          {FAKE_CLOSE, NULL, 0}};
 static const struct fake_step upgrade[] = {
     {FAKE_SEND, "HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\nwild", 0}, {FAKE_CLOSE, NULL, 0}};
 static const struct fake_step two_lengths[] = {
-    {FAKE_SEND, OK_HEAD "Content-Length: 2\r\nContent-Length: 3\r\n\r\nokk", 0}, {FAKE_END, NULL, 0}};
+    {FAKE_SEND, OK_HEAD "Content-Length: 2\r\nContent-Length: 3\r\n\r\nokk", 0},
+    {FAKE_END, NULL, 0}};
 static const struct fake_step bad_length[] = {
     {FAKE_SEND, OK_HEAD "Content-Length: two\r\n\r\nok", 0}, {FAKE_END, NULL, 0}};
 static const struct fake_step folded[] = {
@@ -286,7 +294,8 @@ static void test_request_bytes(void **state)
     assert_int_equal(probe.end, PS_CALL_DONE);
     assert_string_equal(probe.marker, "m 1");
     fake_http_last_head(server, head, sizeof(head));
-    /* Every byte: curl adds nothing of its own but the method and the version behind the last header. */
+    /* Every byte: curl adds nothing of its own but the method and the version behind the last
+     * header. */
     (void)snprintf(expected, sizeof(expected),
                    "POST /base/v1/x?a=b%%20c HTTP/1.1\r\nX-Empty: \r\nX-Two: b\r\n"
                    "host: 127.0.0.1:%d\r\ncontent-length: 7\r\n"
@@ -508,9 +517,18 @@ static void test_bad_requests(void **state)
 static void test_bad_urls(void **state)
 {
     static const char *const urls[] = {
-        "",        "nonsense",           "ftp://h/",        "http://",          "http://user@h/",
-        "file:///", "http://u:p@h/v1",   "http://h/v1?a=b", "http://h/#f",      "https://no-ca/",
-        "http://h:99999/", "//h/v1",
+        "",
+        "nonsense",
+        "ftp://h/",
+        "http://",
+        "http://user@h/",
+        "file:///",
+        "http://u:p@h/v1",
+        "http://h/v1?a=b",
+        "http://h/#f",
+        "https://no-ca/",
+        "http://h:99999/",
+        "//h/v1",
     };
     (void)state;
     for (size_t i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {

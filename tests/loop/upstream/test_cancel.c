@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "upstream/probe.h"
 #include "testing.h"
+#include "upstream/probe.h"
 
 #include "penstock/base/mem.h"
 
@@ -12,13 +12,21 @@
 
 #define OK_HEAD "HTTP/1.1 200 OK\r\n"
 
-enum kind { SMALL, UPLOAD, STREAM, QUEUED, RESOLVING, PAUSED, KINDS };
+enum kind {
+    SMALL,
+    UPLOAD,
+    STREAM,
+    QUEUED,
+    RESOLVING,
+    PAUSED,
+    KINDS
+};
 
 static const struct fake_step *script(void *arg, enum fake_moment moment, unsigned connection,
                                       unsigned request, const char *head)
 {
-    static const struct fake_step small[] = {
-        {FAKE_SEND, OK_HEAD "Content-Length: 2\r\n\r\nok", 0}, {FAKE_END, NULL, 0}};
+    static const struct fake_step small[] = {{FAKE_SEND, OK_HEAD "Content-Length: 2\r\n\r\nok", 0},
+                                             {FAKE_END, NULL, 0}};
     static const struct fake_step stream[] = {
         {FAKE_SEND, "HTTP/1.1 103 Early\r\n\r\n", 0},
         {FAKE_SEND, OK_HEAD "Transfer-Encoding: chunked\r\n\r\n20000\r\n", 0},
@@ -333,8 +341,7 @@ static void test_no_memory_for_an_upstream(void **state)
     for (int64_t after = 0;; after++) {
         struct ps_upstream *upstream = NULL;
         (void)ps_mem_fail_after(after);
-        struct ps_upstream_shared *shared =
-            ps_upstream_shared_new(&options, error, sizeof(error));
+        struct ps_upstream_shared *shared = ps_upstream_shared_new(&options, error, sizeof(error));
         if (shared != NULL) {
             upstream = ps_upstream_new(&loop, shared);
         }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "upstream/probe.h"
 #include "testing.h"
+#include "upstream/probe.h"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -11,8 +11,9 @@
 #include <unistd.h>
 
 /*
- * A peer that never completes the handshake: its backlog is full, so that SYNs are dropped. curl 7.88 closes the
- * socket of an attempt it gives up without telling; its poll handle must go with it.
+ * A peer that never completes the handshake: its backlog is full, so that SYNs are dropped.
+ * curl 7.88 closes the socket of an attempt it gives up without telling; its poll handle must go
+ * with it.
  */
 
 #define FILL 8
@@ -49,7 +50,8 @@ static void blackhole_close(struct blackhole *hole)
     (void)close(hole->listener);
 }
 
-static void open_towards(struct bench *bench, const struct blackhole *hole, int64_t connect_timeout_us)
+static void open_towards(struct bench *bench, const struct blackhole *hole,
+                         int64_t connect_timeout_us)
 {
     struct ps_upstream_options options;
     char url[64];

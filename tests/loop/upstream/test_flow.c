@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "testing.h"
 #include "upstream/probe.h"
 #include "upstream_priv.h"
-#include "testing.h"
 
 #include <sched.h>
 #include <stdio.h>
@@ -12,8 +12,8 @@
 /* Connections over several calls, flow in both directions, time-outs, places and queues. */
 
 #define OK_HEAD "HTTP/1.1 200 OK\r\n"
-#define OK OK_HEAD "Content-Length: 2\r\n\r\nok"
-#define BIG (10U * 1024 * 1024)
+#define OK      OK_HEAD "Content-Length: 2\r\n\r\nok"
+#define BIG     (10U * 1024 * 1024)
 
 static const struct fake_step ok[] = {{FAKE_SEND, OK, 0}, {FAKE_END, NULL, 0}};
 
@@ -106,7 +106,8 @@ static void test_stray_bytes_seen_while_idle(void **state)
     fake_http_stop(server);
 }
 
-/* The bytes lie in the socket when the next call starts, and the loop has had no chance to see them. */
+/* The bytes lie in the socket when the next call starts, and the loop has had no chance to see
+ * them. */
 static void test_stray_bytes_at_the_last_moment(void **state)
 {
     struct fake_http *server = fake_http_start(stray, NULL);
@@ -245,11 +246,13 @@ static void test_reuse_death(void **state)
     check_reuse_death("head", 3000000, PS_CALL_REUSE_DIED);
 }
 
-/* Ten pooled connections die together while another one lives: no re-send over the living one either. */
+/* Ten pooled connections die together while another one lives: no re-send over the living one
+ * either. */
 static const struct fake_step *die_if_told(void *arg, enum fake_moment moment, unsigned connection,
                                            unsigned request, const char *head)
 {
-    static const struct fake_step held[] = {{FAKE_GATE, NULL, 1}, {FAKE_SEND, OK, 0}, {FAKE_END, NULL, 0}};
+    static const struct fake_step held[] = {
+        {FAKE_GATE, NULL, 1}, {FAKE_SEND, OK, 0}, {FAKE_END, NULL, 0}};
     static const struct fake_step die[] = {{FAKE_CLOSE, NULL, 0}};
     (void)arg;
     (void)connection;
@@ -454,7 +457,8 @@ static const struct fake_step *early(void *arg, enum fake_moment moment, unsigne
         {FAKE_END, NULL, 0}};
     static const struct fake_step deaf[] = {
         {FAKE_DEAF, NULL, 0},
-        {FAKE_SEND, "HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmuch", 0},
+        {FAKE_SEND, "HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\nConnection: close\r\n\r\nmuch",
+         0},
         {FAKE_END, NULL, 0}};
     (void)connection;
     (void)request;
@@ -500,9 +504,8 @@ static const struct fake_step *silent(void *arg, enum fake_moment moment, unsign
     static const struct fake_step half[] = {{FAKE_SEND, OK_HEAD "Content-Length: 9\r\n\r\nhalf", 0},
                                             {FAKE_GATE, NULL, 99},
                                             {FAKE_END, NULL, 0}};
-    static const struct fake_step interim[] = {{FAKE_SEND, "HTTP/1.1 102 Wait\r\n\r\n", 0},
-                                               {FAKE_GATE, NULL, 99},
-                                               {FAKE_END, NULL, 0}};
+    static const struct fake_step interim[] = {
+        {FAKE_SEND, "HTTP/1.1 102 Wait\r\n\r\n", 0}, {FAKE_GATE, NULL, 99}, {FAKE_END, NULL, 0}};
     const char *how = arg;
     (void)connection;
     (void)request;
@@ -708,7 +711,9 @@ static size_t count_muxes(const struct ps_upstream *upstream)
 
 static void test_many_calls(void **state)
 {
-    enum { MANY = 1200 };
+    enum {
+        MANY = 1200
+    };
     struct fake_http *server = fake_http_start(gated, NULL);
     struct ps_upstream_options options;
     struct bench bench;

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ctest-labels: threads */
-#include "upstream/probe.h"
 #include "testing.h"
+#include "upstream/probe.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Several loops share the places of one upstream: never more than the limit at once, none left waiting. */
+/* Several loops share the places of one upstream: never more than the limit at once, none left
+ * waiting. */
 
-#define LOOPS 3
-#define CALLS 120
+#define LOOPS  3
+#define CALLS  120
 #define PLACES 2
 
 struct worker {
@@ -105,8 +106,7 @@ static void *run(void *arg)
 
     for (size_t i = 0; i < CALLS; i++) {
         worker->items[i].worker = worker;
-        worker->items[i].call =
-            ps_call_start(worker->upstream, &request, &ops, &worker->items[i]);
+        worker->items[i].call = ps_call_start(worker->upstream, &request, &ops, &worker->items[i]);
     }
     ps_loop_run(&worker->loop);
     return NULL;

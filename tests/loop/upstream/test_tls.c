@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "upstream/probe.h"
 #include "testing.h"
+#include "upstream/probe.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +16,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Certificates made here; a server that takes one connection after another, several requests on each. */
+/* Certificates made here; a server that takes one connection after another, several requests on
+ * each. */
 
 struct authority {
     EVP_PKEY *key;

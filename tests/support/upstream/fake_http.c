@@ -17,7 +17,7 @@
 
 /* Test code: out of memory and broken sockets simply abort. */
 #define MAX_CONNECTIONS 4096
-#define HEAD_MAX 70000
+#define HEAD_MAX        70000
 
 struct connection {
     int fd;
@@ -279,8 +279,7 @@ static void *serve(void *arg)
         fds[1] = (struct pollfd){server->listener, POLLIN, 0};
         for (size_t i = 0; i < count; i++) {
             polled[i] = server->connections[i];
-            fds[i + 2] =
-                (struct pollfd){polled[i]->fd, wanted_events(server, polled[i]), 0};
+            fds[i + 2] = (struct pollfd){polled[i]->fd, wanted_events(server, polled[i]), 0};
         }
         (void)poll(fds, count + 2, -1);
         bool woken = (fds[0].revents & POLLIN) != 0;
@@ -308,6 +307,11 @@ static void *serve(void *arg)
 
 struct fake_http *fake_http_start(fake_script_fn script, void *arg)
 {
+    return fake_http_start_on(script, arg, 1);
+}
+
+struct fake_http *fake_http_start_on(fake_script_fn script, void *arg, unsigned last)
+{
     struct fake_http *server = calloc(1, sizeof(*server));
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t size = sizeof(address);
@@ -316,7 +320,7 @@ struct fake_http *fake_http_start(fake_script_fn script, void *arg)
     server->script = script;
     server->arg = arg;
     atomic_init(&server->body_hash, FAKE_HASH_START);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_addr.s_addr = htonl((INADDR_LOOPBACK & ~0xffU) | last);
     server->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     must(server->listener >= 0 &&
          bind(server->listener, (struct sockaddr *)&address, sizeof(address)) == 0 &&

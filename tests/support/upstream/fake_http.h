@@ -8,11 +8,15 @@
 #include <stdint.h>
 
 /*
- * A scripted upstream on 127.0.0.1, in a thread of its own. At three moments of a connection it asks the
- * script what to do: when it was accepted, when a request's head is complete, when the whole request is.
- * The script answers with steps, which must live as long as the server.
+ * A scripted upstream on 127.0.0.1, in a thread of its own. At three moments of a connection it
+ * asks the script what to do: when it was accepted, when a request's head is complete, when the
+ * whole request is. The script answers with steps, which must live as long as the server.
  */
-enum fake_moment { FAKE_ACCEPTED, FAKE_HEAD, FAKE_REQUEST };
+enum fake_moment {
+    FAKE_ACCEPTED,
+    FAKE_HEAD,
+    FAKE_REQUEST
+};
 
 enum fake_op {
     FAKE_END,     /* of the steps: serve the next request */
@@ -38,6 +42,8 @@ typedef const struct fake_step *(*fake_script_fn)(void *arg, enum fake_moment mo
 
 struct fake_http;
 struct fake_http *fake_http_start(fake_script_fn script, void *arg);
+/* The same on another address of the host, 127.0.0.<last>. */
+struct fake_http *fake_http_start_on(fake_script_fn script, void *arg, unsigned last);
 void fake_http_stop(struct fake_http *server);
 int fake_http_port(const struct fake_http *server);
 void fake_http_open(struct fake_http *server, unsigned gate);

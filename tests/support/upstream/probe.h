@@ -8,9 +8,10 @@
 #include "penstock/net/loop.h"
 #include "penstock/upstream/upstream.h"
 
+#include <uv.h>
+
 #include <stdbool.h>
 #include <stdint.h>
-#include <uv.h>
 
 /* A loop with an upstream on it, and a tick that bounds how long a turn may sleep. */
 struct bench {
@@ -33,11 +34,11 @@ struct probe {
     int status;
     size_t header_count;
     int64_t content_length;
-    char marker[64];  /* value of x-marker */
-    char body[256];   /* its first bytes, NUL-terminated */
+    char marker[64]; /* value of x-marker */
+    char body[256];  /* its first bytes, NUL-terminated */
     uint64_t body_len;
     uint64_t body_hash;
-    bool pattern_ok;  /* every byte as fake_pattern has it */
+    bool pattern_ok; /* every byte as fake_pattern has it */
     unsigned data_calls;
     enum ps_call_end end;
     char detail[256];
