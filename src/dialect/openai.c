@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "openai_paths.h"
 #include "openai_priv.h"
 
 /* OpenAI's API, and the many servers that speak it. */
 
 static int init(void)
 {
-    if (ps_openai_reader_global_init() != 0 || ps_openai_found_global_init() != 0 ||
+    if (ps_openai_reader_global_init() != 0 || ps_openai_paths_global_init() != 0 ||
         ps_openai_models_global_init() != 0) {
         return -1; /* the caller undoes */
     }
@@ -15,7 +16,7 @@ static int init(void)
 static void deinit(void)
 {
     ps_openai_reader_global_deinit();
-    ps_openai_found_global_deinit();
+    ps_openai_paths_global_deinit();
     ps_openai_models_global_deinit();
 }
 

@@ -1,140 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "openai_found.h"
 
+#include "openai_paths.h"
+
 #include "penstock/base/mem.h"
 
 #define KEPT_MAX 32768
-#define USAGE_PATHS(prefix)                                                                        \
-    {prefix, false}, {prefix ".prompt_tokens", false}, {prefix ".completion_tokens", false},       \
-        {prefix ".total_tokens", false}, {prefix ".prompt_tokens_details.cached_tokens", false},   \
-        {prefix ".completion_tokens_details.reasoning_tokens", false},                             \
-        {prefix ".input_tokens", false}, {prefix ".output_tokens", false},                         \
-        {prefix ".input_tokens_details.cached_tokens", false},                                     \
-        {prefix ".output_tokens_details.reasoning_tokens", false},                                 \
-    {                                                                                              \
-        prefix ".prompt_cache_hit_tokens", false                                                   \
-    }
-
-enum {
-    USAGE_SELF,
-    USAGE_PROMPT,
-    USAGE_COMPLETION,
-    USAGE_TOTAL,
-    USAGE_CACHED,
-    USAGE_REASONING,
-    USAGE_INPUT,
-    USAGE_OUTPUT,
-    USAGE_INPUT_CACHED,
-    USAGE_OUTPUT_REASONING,
-    USAGE_CACHE_HIT,
-    USAGE_COUNT,
-};
-
-/* Where the groups of paths begin; the first three are the same in both sets. */
-enum {
-    AT_ERROR = 0, /* error, and its message, type, code, param */
-    AT_FLAT = 5,  /* object, the same four at the top, detail */
-    AT_USAGE = 11,
-    AT_REST = AT_USAGE + USAGE_COUNT,
-
-    /* answers */
-    CHOICES = AT_REST,
-    CHOICE,
-    INDEX,
-    FINISH,
-    TEXT,
-    DELTA_CONTENT,
-    DELTA_REASONING_CONTENT,
-    DELTA_REASONING,
-    DELTA_REFUSAL,
-    DELTA_TOOLS,
-    DELTA_FUNCTION,
-    DELTA_AUDIO,
-    MESSAGE_CONTENT,
-    MESSAGE_REASONING_CONTENT,
-    MESSAGE_REASONING,
-    MESSAGE_REFUSAL,
-    MESSAGE_TOOLS,
-    MESSAGE_FUNCTION,
-    MESSAGE_AUDIO,
-    GROQ_USAGE,
-    GROQ_PROMPT,
-    GROQ_COMPLETION,
-    GROQ_TOTAL,
-    ANSWER_COUNT,
-
-    /* others */
-    AT_RESPONSE_ERROR = AT_REST, /* response.error and two of its members */
-    AT_RESPONSE_USAGE = AT_RESPONSE_ERROR + 3,
-    OTHER_COUNT = AT_RESPONSE_USAGE + USAGE_COUNT,
-};
-
-#define COMMON_PATHS                                                                               \
-    {"error", false}, {"error.message", false}, {"error.type", false}, {"error.code", false},      \
-        {"error.param", false}, {"object", false}, {"message", false}, {"type", false},            \
-        {"code", false}, {"param", false}, {"detail", false}, USAGE_PATHS("usage")
-
-static const struct ps_json_path answer_list[] = {
-    COMMON_PATHS,
-    {"choices", false},
-    {"choices.*", false},
-    {"choices.*.index", false},
-    {"choices.*.finish_reason", false},
-    {"choices.*.text", false},
-    {"choices.*.delta.content", false},
-    {"choices.*.delta.reasoning_content", false},
-    {"choices.*.delta.reasoning", false},
-    {"choices.*.delta.refusal", false},
-    {"choices.*.delta.tool_calls", false},
-    {"choices.*.delta.function_call", false},
-    {"choices.*.delta.audio", false},
-    {"choices.*.message.content", false},
-    {"choices.*.message.reasoning_content", false},
-    {"choices.*.message.reasoning", false},
-    {"choices.*.message.refusal", false},
-    {"choices.*.message.tool_calls", false},
-    {"choices.*.message.function_call", false},
-    {"choices.*.message.audio", false},
-    {"x_groq.usage", false},
-    {"x_groq.usage.prompt_tokens", false},
-    {"x_groq.usage.completion_tokens", false},
-    {"x_groq.usage.total_tokens", false},
-};
-
-static const struct ps_json_path other_list[] = {
-    COMMON_PATHS,
-    {"response.error", false},
-    {"response.error.message", false},
-    {"response.error.code", false},
-    USAGE_PATHS("response.usage"),
-};
-
-_Static_assert(sizeof(answer_list) / sizeof(answer_list[0]) == ANSWER_COUNT,
-               "paths and their names");
-_Static_assert(sizeof(other_list) / sizeof(other_list[0]) == OTHER_COUNT, "paths and their names");
-_Static_assert(ANSWER_COUNT <= PS_JSON_MAX_PATHS, "one set of paths");
-
-static struct ps_json_paths *answer_paths;
-static struct ps_json_paths *other_paths;
-
-int ps_openai_found_global_init(void)
-{
-    answer_paths = ps_json_paths_new(answer_list, ANSWER_COUNT);
-    other_paths = ps_json_paths_new(other_list, OTHER_COUNT);
-    return answer_paths != NULL && other_paths != NULL ? 0 : -1;
-}
-
-void ps_openai_found_global_deinit(void)
-{
-    ps_json_paths_free(answer_paths);
-    ps_json_paths_free(other_paths);
-    answer_paths = NULL;
-    other_paths = NULL;
-}
 
 const struct ps_json_paths *ps_openai_found_paths(const struct ps_openai_found *found)
 {
-    return found->answers ? answer_paths : other_paths;
+    return ps_openai_paths(found->answers);
 }
 
 int ps_openai_found_init(struct ps_openai_found *found, bool answers, bool passing)
@@ -338,21 +213,21 @@ static int64_t count_of(struct ps_openai_found *found, const struct ps_json_valu
 static void take_usage(struct ps_openai_found *found, int which, const struct ps_json_value *value)
 {
     struct ps_usage *usage = &found->usage;
-    int64_t *const counts[USAGE_COUNT] = {
-        [USAGE_PROMPT] = &usage->input,
-        [USAGE_COMPLETION] = &usage->output,
-        [USAGE_TOTAL] = &usage->total,
-        [USAGE_CACHED] = &usage->cached,
-        [USAGE_REASONING] = &usage->reasoning,
-        [USAGE_INPUT] = &usage->input,
-        [USAGE_OUTPUT] = &usage->output,
-        [USAGE_INPUT_CACHED] = &usage->cached,
-        [USAGE_OUTPUT_REASONING] = &usage->reasoning,
-        [USAGE_CACHE_HIT] = &usage->cached,
+    int64_t *const counts[PS_PATH_USAGE_COUNT] = {
+        [PS_PATH_USAGE_PROMPT] = &usage->input,
+        [PS_PATH_USAGE_COMPLETION] = &usage->output,
+        [PS_PATH_USAGE_TOTAL] = &usage->total,
+        [PS_PATH_USAGE_CACHED] = &usage->cached,
+        [PS_PATH_USAGE_REASONING] = &usage->reasoning,
+        [PS_PATH_USAGE_INPUT] = &usage->input,
+        [PS_PATH_USAGE_OUTPUT] = &usage->output,
+        [PS_PATH_USAGE_INPUT_CACHED] = &usage->cached,
+        [PS_PATH_USAGE_OUTPUT_REASONING] = &usage->reasoning,
+        [PS_PATH_USAGE_CACHE_HIT] = &usage->cached,
     };
     int64_t number;
 
-    if (which == USAGE_SELF) {
+    if (which == PS_PATH_USAGE_SELF) {
         found->has_usage = found->has_usage || value->type == PS_JSON_OBJECT;
         return;
     }
@@ -403,23 +278,23 @@ static void take_content(struct ps_openai_found *found, const struct ps_json_val
         return;
     }
     switch (value->path) {
-    case TEXT:
-    case DELTA_CONTENT:
-    case MESSAGE_CONTENT:
+    case PS_PATH_TEXT:
+    case PS_PATH_DELTA_CONTENT:
+    case PS_PATH_MESSAGE_CONTENT:
         choice->text = piece;
         return;
-    case DELTA_REFUSAL:
-    case MESSAGE_REFUSAL:
+    case PS_PATH_DELTA_REFUSAL:
+    case PS_PATH_MESSAGE_REFUSAL:
         choice->refusal = piece;
         return;
-    case DELTA_TOOLS:
-    case DELTA_FUNCTION:
-    case MESSAGE_TOOLS:
-    case MESSAGE_FUNCTION:
+    case PS_PATH_DELTA_TOOLS:
+    case PS_PATH_DELTA_FUNCTION:
+    case PS_PATH_MESSAGE_TOOLS:
+    case PS_PATH_MESSAGE_FUNCTION:
         choice->tools = piece;
         return;
-    case DELTA_AUDIO:
-    case MESSAGE_AUDIO:
+    case PS_PATH_DELTA_AUDIO:
+    case PS_PATH_MESSAGE_AUDIO:
         choice->media = true;
         return;
     default:
@@ -435,12 +310,12 @@ static void take_choice_member(struct ps_openai_found *found, const struct ps_js
     if (found->choice_count >= PS_FOUND_CHOICES) {
         return;
     }
-    if (value->path == INDEX) {
+    if (value->path == PS_PATH_INDEX) {
         number = count_of(found, value);
         if (number >= 0 && number <= INT32_MAX) {
             found->choice.index = (uint32_t)number;
         }
-    } else if (value->path == FINISH) {
+    } else if (value->path == PS_PATH_FINISH) {
         if (value->type == PS_JSON_STRING && value->end - value->start > 2) {
             found->choice.finish = piece_of(found, value);
         }
@@ -451,14 +326,15 @@ static void take_choice_member(struct ps_openai_found *found, const struct ps_js
 
 static void take_answer(struct ps_openai_found *found, const struct ps_json_value *value)
 {
-    static const int groq[] = {USAGE_SELF, USAGE_PROMPT, USAGE_COMPLETION, USAGE_TOTAL};
+    static const int groq[] = {PS_PATH_USAGE_SELF, PS_PATH_USAGE_PROMPT, PS_PATH_USAGE_COMPLETION,
+                               PS_PATH_USAGE_TOTAL};
 
-    if (value->path == CHOICES) {
+    if (value->path == PS_PATH_CHOICES) {
         found->has_choices = value->type == PS_JSON_ARRAY;
-    } else if (value->path == CHOICE) {
+    } else if (value->path == PS_PATH_CHOICE) {
         end_choice(found);
-    } else if (value->path >= GROQ_USAGE) {
-        take_usage(found, groq[value->path - GROQ_USAGE], value);
+    } else if (value->path >= PS_PATH_GROQ_USAGE) {
+        take_usage(found, groq[value->path - PS_PATH_GROQ_USAGE], value);
     } else {
         take_choice_member(found, value);
     }
@@ -468,10 +344,10 @@ static void take_other(struct ps_openai_found *found, const struct ps_json_value
 {
     static const int parts[] = {0, 1, 3};
 
-    if (value->path >= AT_RESPONSE_USAGE) {
-        take_usage(found, value->path - AT_RESPONSE_USAGE, value);
+    if (value->path >= PS_PATH_AT_RESPONSE_USAGE) {
+        take_usage(found, value->path - PS_PATH_AT_RESPONSE_USAGE, value);
     } else if (value->type != PS_JSON_NULL) {
-        take_error(found, parts[value->path - AT_RESPONSE_ERROR], value);
+        take_error(found, parts[value->path - PS_PATH_AT_RESPONSE_ERROR], value);
     }
 }
 
@@ -479,12 +355,12 @@ bool ps_openai_found_on_value(void *arg, const struct ps_json_value *value)
 {
     struct ps_openai_found *found = arg;
 
-    if (value->path < AT_FLAT) {
-        take_error(found, value->path - AT_ERROR, value);
-    } else if (value->path < AT_USAGE) {
-        take_flat(found, value->path - AT_FLAT, value);
-    } else if (value->path < AT_REST) {
-        take_usage(found, value->path - AT_USAGE, value);
+    if (value->path < PS_PATH_AT_FLAT) {
+        take_error(found, value->path - PS_PATH_AT_ERROR, value);
+    } else if (value->path < PS_PATH_AT_USAGE) {
+        take_flat(found, value->path - PS_PATH_AT_FLAT, value);
+    } else if (value->path < PS_PATH_AT_REST) {
+        take_usage(found, value->path - PS_PATH_AT_USAGE, value);
     } else if (found->answers) {
         take_answer(found, value);
     } else {

@@ -64,9 +64,6 @@ struct ps_openai_found {
     struct ps_buf kept;
 };
 
-int ps_openai_found_global_init(void);
-void ps_openai_found_global_deinit(void);
-
 /* `answers`: chat and completions; otherwise any JSON of the family. -1: memory. */
 int ps_openai_found_init(struct ps_openai_found *found, bool answers, bool passing);
 void ps_openai_found_deinit(struct ps_openai_found *found);

@@ -14,12 +14,13 @@
 #include <stdint.h>
 
 /*
- * A dialect translates between bytes and requests or events: pure functions and small state machines, no I/O,
- * no clock, no globals but constants. Any thread, one object one thread. Memory comes from the arena of
- * the exchange, growing buffers are bounded.
+ * A dialect translates between bytes and requests or events: pure functions and small state
+ * machines, no I/O, no clock, no globals but constants. Any thread, one object one thread. Memory
+ * comes from the arena of the exchange, growing buffers are bounded.
  *
  *   front side    reader: body bytes → request;   writer: events → body bytes;   fault → body bytes
- *   back side     encode: request → upstream request;   decoder: body bytes → events;   error body → fault
+ *   back side     encode: request → upstream request;   decoder: body bytes → events;   error body
+ * → fault
  */
 
 struct ps_dialect;
@@ -34,33 +35,37 @@ const char *const *ps_dialect_names(void);
 const struct ps_dialect *ps_dialect_of_family(enum ps_family family);
 enum ps_family ps_dialect_family(const struct ps_dialect *dialect);
 /* Whether it can be asked (back side) for an operation that came in by a family. */
-bool ps_dialect_speaks(const struct ps_dialect *dialect, enum ps_family front, enum ps_operation operation);
+bool ps_dialect_speaks(const struct ps_dialect *dialect, enum ps_family front,
+                       enum ps_operation operation);
 
 /* ---- front: reading a request ---- */
 
 struct ps_reader_options {
     enum ps_operation operation;
-    uint32_t json_depth;  /* 64 */
-    uint64_t json_nodes;  /* 1,000,000 */
-    bool bare_text;       /* /generate with text/plain: the body is the prompt */
-    bool text_or_json;    /* /generate with the form type of `curl -d`: JSON when it scans as an object */
-    bool want_text;       /* /generate with Accept: text/plain: streamed, bare */
+    uint32_t json_depth; /* 64 */
+    uint64_t json_nodes; /* 1,000,000 */
+    bool bare_text;      /* /generate with text/plain: the body is the prompt */
+    bool text_or_json; /* /generate with the form type of `curl -d`: JSON when it scans as an object
+                        */
+    bool want_text;    /* /generate with Accept: text/plain: streamed, bare */
 };
 struct ps_reader;
 /*
- * `request` is filled by ps_reader_finish; its family, operation, method, path, query, content_type and body
- * chain are set by the caller before. The chain gets the same bytes that the reader is fed (the caller
- * appends them). NULL when the arena is exhausted.
+ * `request` is filled by ps_reader_finish; its family, operation, method, path, query, content_type
+ * and body chain are set by the caller before. The chain gets the same bytes that the reader is fed
+ * (the caller appends them). NULL when the arena is exhausted.
  */
-struct ps_reader *ps_reader_new(const struct ps_dialect *dialect, const struct ps_reader_options *options,
-                                struct ps_request *request, struct ps_arena *arena)
+struct ps_reader *ps_reader_new(const struct ps_dialect *dialect,
+                                const struct ps_reader_options *options, struct ps_request *request,
+                                struct ps_arena *arena) __attribute__((warn_unused_result));
+/* 0, or -1 with `ret_fault` (bad JSON, bad UTF-8, too deep, duplicate …): refuse at once, read no
+ * more. */
+int ps_reader_feed(struct ps_reader *reader, const char *ptr, size_t len,
+                   struct ps_fault *ret_fault) __attribute__((warn_unused_result));
+/* The body is complete and in the chain: checks fields, fills the request, builds the neutral form
+ * of families that have no upstream of their own. */
+int ps_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault)
     __attribute__((warn_unused_result));
-/* 0, or -1 with `ret_fault` (bad JSON, bad UTF-8, too deep, duplicate …): refuse at once, read no more. */
-int ps_reader_feed(struct ps_reader *reader, const char *ptr, size_t len, struct ps_fault *ret_fault)
-    __attribute__((warn_unused_result));
-/* The body is complete and in the chain: checks fields, fills the request, builds the neutral form of
- * families that have no upstream of their own. */
-int ps_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault) __attribute__((warn_unused_result));
 
 /* ---- back: asking an upstream ---- */
 
@@ -77,23 +82,28 @@ struct ps_encoded {
     size_t part_count;
     uint64_t length;
     bool has_body;
-    bool stream;          /* an event stream is expected */
-    bool withhold_usage;  /* the client did not ask for the usage chunk that we ask for */
+    bool stream;         /* an event stream is expected */
+    bool withhold_usage; /* the client did not ask for the usage chunk that we ask for */
 };
 /* 0, or -1 with a fault (what the target cannot express; memory). */
 int ps_dialect_encode(const struct ps_dialect *dialect, const struct ps_request *request,
-                      const struct ps_encode_options *options, struct ps_arena *arena, struct ps_encoded *ret,
-                      struct ps_fault *ret_fault) __attribute__((warn_unused_result));
-/* How a provider's key is sent: header name and what stands before the key ("authorization", "Bearer "). */
-void ps_dialect_credential(const struct ps_dialect *dialect, const char **ret_header, const char **ret_prefix);
+                      const struct ps_encode_options *options, struct ps_arena *arena,
+                      struct ps_encoded *ret, struct ps_fault *ret_fault)
+    __attribute__((warn_unused_result));
+/* How a provider's key is sent: header name and what stands before the key ("authorization",
+ * "Bearer "). */
+void ps_dialect_credential(const struct ps_dialect *dialect, const char **ret_header,
+                           const char **ret_prefix);
 
 struct ps_decoder_options {
     enum ps_operation operation;
-    bool stream;          /* as encoded */
-    bool fields;          /* the front translates: fill text and so on. Else only tap usage, finish, fault, end */
+    bool stream; /* as encoded */
+    bool fields; /* the front translates: fill text and so on. Else only tap usage, finish, fault,
+                    end */
     bool withhold_usage;
-    struct ps_slice content_type; /* of the answer: decides between event stream, JSON and other bytes */
-    size_t event_bytes;   /* one event at most; a whole answer at most when fields are wanted */
+    struct ps_slice
+        content_type;   /* of the answer: decides between event stream, JSON and other bytes */
+    size_t event_bytes; /* one event at most; a whole answer at most when fields are wanted */
     uint32_t json_depth;
     uint64_t json_nodes;
 };
@@ -104,34 +114,39 @@ enum ps_decode {
 };
 struct ps_decoder;
 /*
- * For an answer of status 2xx. NULL when memory is short. Ends with ps_decoder_free (also registered nowhere
- * else: the caller owns it).
+ * For an answer of status 2xx. NULL when memory is short. Ends with ps_decoder_free (also
+ * registered nowhere else: the caller owns it).
  *
- * A stream: one or more events per SSE event, the first with its raw. A whole answer (JSON): OPAQUE pieces
- * as the bytes come; at finish, when the JSON was whole and valid, RESULT, USAGE and FINISH as found, DONE.
- * With fields there are no pieces: at finish what was said, USAGE, FINISH, RESULT, DONE.
- * JSON that holds a truthy top-level "error" is a FAULT. Other content types (audio, images, text): OPAQUE
- * pieces, at finish RESULT and DONE. A client that asked for a stream and got JSON gets the JSON.
+ * A stream: one or more events per SSE event, the first with its raw. A whole answer (JSON): OPAQUE
+ * pieces as the bytes come; at finish, when the JSON was whole and valid, RESULT, USAGE and FINISH
+ * as found, DONE. With fields there are no pieces: at finish what was said, USAGE, FINISH, RESULT,
+ * DONE. JSON that holds a truthy top-level "error" is a FAULT. Other content types (audio, images,
+ * text): OPAQUE pieces, at finish RESULT and DONE. A client that asked for a stream and got JSON
+ * gets the JSON.
  */
-struct ps_decoder *ps_decoder_new(const struct ps_dialect *dialect, const struct ps_decoder_options *options,
-                                  struct ps_arena *arena, ps_event_fn on_event, void *arg)
+struct ps_decoder *ps_decoder_new(const struct ps_dialect *dialect,
+                                  const struct ps_decoder_options *options, struct ps_arena *arena,
+                                  ps_event_fn on_event, void *arg)
     __attribute__((warn_unused_result));
 void ps_decoder_free(struct ps_decoder *decoder); /* NULL is allowed; not inside on_event */
 enum ps_decode ps_decoder_feed(struct ps_decoder *decoder, const char *ptr, size_t len)
     __attribute__((warn_unused_result));
 /*
- * The upstream's body ended by its framing. A stream without a terminal marker or without a finish where the
- * operation has one: PS_DECODE_BROKEN with STREAM_INCOMPLETE; a whole answer cut or invalid: likewise
- * UPSTREAM_BROKEN.
+ * The upstream's body ended by its framing. A stream without a terminal marker or without a finish
+ * where the operation has one: PS_DECODE_BROKEN with STREAM_INCOMPLETE; a whole answer cut or
+ * invalid: likewise UPSTREAM_BROKEN.
  */
 enum ps_decode ps_decoder_finish(struct ps_decoder *decoder) __attribute__((warn_unused_result));
 const struct ps_fault *ps_decoder_fault(const struct ps_decoder *decoder);
 
-/* What an answer of status ≥ 300 with this body (possibly cut at 64 KiB) means. Fills kind, status, message
- * (the upstream's own, bounded, control bytes removed), param; retry_after_ms stays for the caller. */
-void ps_dialect_fault(const struct ps_dialect *dialect, int status, struct ps_slice body, struct ps_fault *ret_fault);
+/* What an answer of status ≥ 300 with this body (possibly cut at 64 KiB) means. Fills kind, status,
+ * message (the upstream's own, bounded, control bytes removed), param; retry_after_ms stays for the
+ * caller. */
+void ps_dialect_fault(const struct ps_dialect *dialect, int status, struct ps_slice body,
+                      struct ps_fault *ret_fault);
 
-/* List of model ids out of a whole answer to PS_OP_MODELS; fn per unescaped id. 0, or -1 when it is no list. */
+/* List of model ids out of a whole answer to PS_OP_MODELS; fn per unescaped id. 0, or -1 when it is
+ * no list. */
 int ps_dialect_models(const struct ps_dialect *dialect, struct ps_slice body,
                       void (*fn)(void *arg, struct ps_slice id, struct ps_slice object), void *arg);
 
@@ -139,34 +154,36 @@ int ps_dialect_models(const struct ps_dialect *dialect, struct ps_slice body,
 
 /* What the gateway knows of an answer, for fronts that say so in the body. */
 struct ps_answer_info {
-    struct ps_slice id;       /* gen_… */
-    struct ps_slice model;    /* the target's */
+    struct ps_slice id;    /* gen_… */
+    struct ps_slice model; /* the target's */
     struct ps_slice provider;
     int64_t queue_us;
-    int64_t first_token_us;   /* from receipt */
+    int64_t first_token_us; /* from receipt */
     int64_t total_us;
 };
 enum ps_writer_mode {
     PS_WRITER_WHOLE, /* one JSON object at the end */
     PS_WRITER_SSE,
-    PS_WRITER_TEXT,  /* bare text as it comes */
+    PS_WRITER_TEXT, /* bare text as it comes */
 };
 struct ps_writer;
 /* Only for families whose answers are always translated (generate). NULL when memory is short. */
-struct ps_writer *ps_writer_new(const struct ps_dialect *dialect, enum ps_writer_mode mode, size_t max_bytes,
-                                struct ps_arena *arena) __attribute__((warn_unused_result));
+struct ps_writer *ps_writer_new(const struct ps_dialect *dialect, enum ps_writer_mode mode,
+                                size_t max_bytes, struct ps_arena *arena)
+    __attribute__((warn_unused_result));
 void ps_writer_free(struct ps_writer *writer);
 const char *ps_writer_content_type(const struct ps_writer *writer);
-/* Appends what this event means for the client to `out` (which may stay empty). -1 with a fault when a whole
- * answer grows above max_bytes. */
+/* Appends what this event means for the client to `out` (which may stay empty; a FAULT is nothing
+ * here: an event stream ends with ps_dialect_write_fault_event, bare text just ends). -1 with a
+ * fault when a whole answer grows above max_bytes. */
 int ps_writer_event(struct ps_writer *writer, const struct ps_event *event, struct ps_buf *out,
                     struct ps_fault *ret_fault) __attribute__((warn_unused_result));
 /* After DONE: the rest. */
 void ps_writer_end(struct ps_writer *writer, const struct ps_answer_info *info, struct ps_buf *out);
 
 /* An error as this family's whole body (JSON), and as the one event that ends a broken stream. */
-void ps_dialect_write_fault(const struct ps_dialect *dialect, const struct ps_fault *fault, struct ps_slice request_id,
-                            struct ps_buf *out);
+void ps_dialect_write_fault(const struct ps_dialect *dialect, const struct ps_fault *fault,
+                            struct ps_slice request_id, struct ps_buf *out);
 void ps_dialect_write_fault_event(const struct ps_dialect *dialect, const struct ps_fault *fault,
                                   struct ps_slice request_id, struct ps_buf *out);
 

@@ -9,32 +9,32 @@
 #include <stdint.h>
 
 /*
- * What a model's answer consists of, whoever gives it. A backend yields events; a front relays their raw
- * bytes (same family) or encodes their fields (another family). Values only: every slice lives until the
- * callback that got the event returns.
+ * What a model's answer consists of, whoever gives it. A backend yields events; a front relays
+ * their raw bytes (same family) or encodes their fields (another family). Values only: every slice
+ * lives until the callback that got the event returns.
  *
- * `raw` holds the exact upstream bytes. One piece of upstream bytes may mean several events: the first of
- * them carries the raw, the others none; so the concatenation of all raws is the upstream's body, less
- * what is withheld.
+ * `raw` holds the exact upstream bytes. One piece of upstream bytes may mean several events: the
+ * first of them carries the raw, the others none; so the concatenation of all raws is the
+ * upstream's body, less what is withheld.
  */
 enum ps_event_kind {
-    PS_EVENT_START,       /* the answer begins (role chunk, message_start) */
+    PS_EVENT_START, /* the answer begins (role chunk, message_start) */
     PS_EVENT_BLOCK_START,
     PS_EVENT_BLOCK_STOP,
-    PS_EVENT_TEXT,        /* commits */
-    PS_EVENT_REASONING,   /* commits */
-    PS_EVENT_REFUSAL,     /* commits */
-    PS_EVENT_TOOL_CALL,   /* commits */
+    PS_EVENT_TEXT,      /* commits */
+    PS_EVENT_REASONING, /* commits */
+    PS_EVENT_REFUSAL,   /* commits */
+    PS_EVENT_TOOL_CALL, /* commits */
     PS_EVENT_CITATION,
     PS_EVENT_LOGPROBS,
-    PS_EVENT_MEDIA,       /* commits */
-    PS_EVENT_RESULT,      /* a whole answer is complete and valid: commits */
+    PS_EVENT_MEDIA,  /* commits */
+    PS_EVENT_RESULT, /* a whole answer is complete and valid: commits */
     PS_EVENT_USAGE,
-    PS_EVENT_FINISH,      /* commits */
-    PS_EVENT_PING,        /* comment, keep-alive */
-    PS_EVENT_OPAQUE,      /* bytes to pass on; pieces of a whole answer, unknown events */
-    PS_EVENT_FAULT,       /* the upstream reports an error in the body */
-    PS_EVENT_DONE,        /* terminal marker: [DONE], message_stop; or the end of a whole answer */
+    PS_EVENT_FINISH, /* commits */
+    PS_EVENT_PING,   /* comment, keep-alive */
+    PS_EVENT_OPAQUE, /* bytes to pass on; pieces of a whole answer, unknown events */
+    PS_EVENT_FAULT,  /* the upstream reports an error in the body */
+    PS_EVENT_DONE,   /* terminal marker: [DONE], message_stop; or the end of a whole answer */
 };
 /* Whether the first such event decides the status line (the commit rule). */
 bool ps_event_commits(enum ps_event_kind kind);
@@ -60,18 +60,20 @@ struct ps_usage {
 
 struct ps_event {
     enum ps_event_kind kind;
-    uint32_t choice;             /* index among n answers */
-    uint32_t block;              /* index of the content block or tool call */
+    uint32_t choice; /* index among n answers */
+    uint32_t block;  /* index of the content block or tool call */
     struct ps_slice raw;
-    bool withheld;               /* raw is not for the client (a usage chunk it did not ask for) */
-    struct ps_slice text;        /* TEXT, REASONING, REFUSAL: unescaped UTF-8; only when fields were asked for */
-    enum ps_finish finish;       /* FINISH */
-    struct ps_slice finish_text; /* FINISH: the upstream's own word, unescaped */
-    struct ps_usage usage;       /* USAGE */
+    bool withheld; /* raw is not for the client (a usage chunk it did not ask for) */
+    struct ps_slice
+        text; /* TEXT, REASONING, REFUSAL: unescaped UTF-8; only when fields were asked for */
+    enum ps_finish finish;        /* FINISH */
+    struct ps_slice finish_text;  /* FINISH: the upstream's own word, unescaped */
+    struct ps_usage usage;        /* USAGE */
     const struct ps_fault *fault; /* FAULT */
 };
 
-/* Return false to stop: the decoder's feed then returns PS_DECODE_STOPPED and must not be fed again. */
+/* Return false to stop: the decoder's feed then returns PS_DECODE_STOPPED and must not be fed
+ * again. */
 typedef bool (*ps_event_fn)(void *arg, const struct ps_event *event);
 
 #endif

@@ -12,12 +12,16 @@
 #include <stdint.h>
 
 /*
- * One request to a model, as its front dialect has read it. The body's bytes stay where they are (an
- * immutable chain, owned by the exchange); what we act on is known by its span, what we change is an edit
- * of a span. All slices lie in the exchange's arena unless said otherwise.
+ * One request to a model, as its front dialect has read it. The body's bytes stay where they are
+ * (an immutable chain, owned by the exchange); what we act on is known by its span, what we change
+ * is an edit of a span. All slices lie in the exchange's arena unless said otherwise.
  */
 
-enum ps_family { PS_FAMILY_OPENAI, PS_FAMILY_GENERATE, PS_FAMILY_COUNT };
+enum ps_family {
+    PS_FAMILY_OPENAI,
+    PS_FAMILY_GENERATE,
+    PS_FAMILY_COUNT
+};
 
 enum ps_operation {
     PS_OP_CHAT,
@@ -36,19 +40,20 @@ struct ps_span {
 };
 
 /*
- * The neutral form: what a request asks for, independent of the family it came in. Built only where front and
- * target differ. Values stay raw JSON text as the client wrote it, so that numbers, schemas and unknown
- * members survive; a raw slice with len 0 was not given.
+ * The neutral form: what a request asks for, independent of the family it came in. Built only where
+ * front and target differ. Values stay raw JSON text as the client wrote it, so that numbers,
+ * schemas and unknown members survive; a raw slice with len 0 was not given.
  */
 struct ps_neutral {
-    struct ps_slice system;      /* raw JSON string */
-    struct ps_slice prompt;      /* raw JSON string: one user message */
-    struct ps_slice messages;    /* raw JSON array in OpenAI's shape; exactly one of prompt and messages */
-    struct ps_slice max_tokens;  /* raw JSON numbers, checked */
+    struct ps_slice system; /* raw JSON string */
+    struct ps_slice prompt; /* raw JSON string: one user message */
+    struct ps_slice
+        messages; /* raw JSON array in OpenAI's shape; exactly one of prompt and messages */
+    struct ps_slice max_tokens; /* raw JSON numbers, checked */
     struct ps_slice temperature;
     struct ps_slice top_p;
     struct ps_slice seed;
-    struct ps_slice stop;        /* raw JSON string or array of strings */
+    struct ps_slice stop; /* raw JSON string or array of strings */
 };
 
 struct ps_request {
@@ -68,24 +73,25 @@ struct ps_request {
     struct ps_span model_span;   /* the value, quotes included (JSON), or its bytes (multipart) */
     struct ps_span stream_options_span; /* the object, or null */
     struct ps_span include_usage_span;  /* its include_usage value */
-    bool stream_options_empty;   /* {} */
-    bool include_usage;          /* the client asked for the usage chunk */
-    bool multipart;              /* model_span is bytes of a form field */
-    struct ps_neutral *neutral;  /* NULL: not built */
+    bool stream_options_empty;          /* {} */
+    bool include_usage;                 /* the client asked for the usage chunk */
+    bool multipart;                     /* model_span is bytes of a form field */
+    struct ps_neutral *neutral;         /* NULL: not built */
 };
 
-/* A replacement of a span; start == end: an insertion there. Edits are in order and do not overlap. */
+/* A replacement of a span; start == end: an insertion there. Edits are in order and do not overlap.
+ */
 struct ps_edit {
     uint64_t start;
     uint64_t end;
     struct ps_slice text;
 };
 /*
- * The body with edits applied, as parts that point into the chain and the edits; no byte is copied. The array
- * lies in the arena. *ret_length = bytes in all. 0, or -1 when the arena is exhausted.
+ * The body with edits applied, as parts that point into the chain and the edits; no byte is copied.
+ * The array lies in the arena. *ret_length = bytes in all. 0, or -1 when the arena is exhausted.
  */
 int ps_request_parts(const struct ps_chain *body, const struct ps_edit *edits, size_t edit_count,
-                     struct ps_arena *arena, struct ps_slice **ret_parts, size_t *ret_count, uint64_t *ret_length)
-    __attribute__((warn_unused_result));
+                     struct ps_arena *arena, struct ps_slice **ret_parts, size_t *ret_count,
+                     uint64_t *ret_length) __attribute__((warn_unused_result));
 
 #endif
