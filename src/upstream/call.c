@@ -117,7 +117,8 @@ static void detach(struct ps_call *call, bool clean)
 
     /* Closes the connection unless the response was complete. */
     (void)curl_multi_remove_handle(mux->multi, lane->easy);
-    ps_slot_sweep(call->upstream);
+    lane->call = NULL;
+    ps_slot_settle(lane);
     mux->active--;
     mux->used_us = now_of(call);
     call->lane = NULL;

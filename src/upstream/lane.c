@@ -384,6 +384,7 @@ int ps_lane_prepare(struct ps_lane *lane, struct ps_call *call)
     lane->stale = false;
     lane->got_line = false;
     lane->held = false;
+    lane->stranded = false;
     lane->error[0] = '\0';
     failed |= curl_easy_setopt(lane->easy, CURLOPT_REQUEST_TARGET, call->target);
     failed |= set_method(lane, call);

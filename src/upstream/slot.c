@@ -135,6 +135,11 @@ void ps_slot_sweep(struct ps_upstream *upstream)
         struct ps_slot *slot = PS_CONTAINER_OF(link, struct ps_slot, connecting);
         link = link->next;
         if (inode_of(slot->fd) != slot->inode) {
+            if (slot->lane->call != NULL) {
+                slot->lane->stranded = true;
+                upstream->has_stranded = true;
+                ps_upstream_defer(upstream);
+            }
             ps_slot_close(slot);
         }
     }

@@ -74,6 +74,27 @@ static void resume_held(struct ps_upstream *upstream)
     }
 }
 
+/*
+ * When an address takes too long, curl 7.88 closes that attempt and goes on to the next address
+ * only when something makes the transfer run; a timer for it is not set. Pausing and continuing it
+ * sets one.
+ */
+static void move_stranded(struct ps_upstream *upstream)
+{
+    if (!upstream->has_stranded) {
+        return;
+    }
+    upstream->has_stranded = false;
+    for (struct ps_link *link = upstream->calls.next; link != &upstream->calls; link = link->next) {
+        struct ps_lane *lane = PS_CONTAINER_OF(link, struct ps_call, all)->lane;
+        if (lane != NULL && lane->stranded && lane->requests == 0) {
+            lane->stranded = false;
+            (void)curl_easy_pause(lane->easy, CURLPAUSE_SEND);
+            (void)curl_easy_pause(lane->easy, CURLPAUSE_CONT);
+        }
+    }
+}
+
 /* A mux that curl gave up moves none of its calls any more. */
 static void fail_calls(struct ps_mux *mux)
 {
@@ -142,6 +163,7 @@ static void on_work(struct ps_task *task)
     if (!upstream->closing) {
         start_ready(upstream);
         resume_held(upstream);
+        move_stranded(upstream);
         run_muxes(upstream);
     }
     if (upstream->closing && uv_is_closing((uv_handle_t *)&upstream->wake) == 0) {

@@ -85,6 +85,7 @@ struct ps_upstream {
     struct ps_link dead;     /* cancelled, still in a mux */
     struct ps_link resuming; /* by `act` */
     atomic_bool has_grants;  /* `granted` is worth taking the lock */
+    bool has_stranded;       /* some lane is */
     bool closing;
 };
 
@@ -140,6 +141,7 @@ struct ps_lane {
     bool resend_refused;
     bool stale;    /* the pooled connection had unasked-for bytes or was closed */
     bool got_line; /* a line of a response has come */
+    bool stranded; /* curl gave an address up and may have forgotten to try the next */
     bool held;     /* curl holds bytes back because we said so */
     /* what the easy handle stands at, so that it need not be told again */
     bool headless; /* NOBODY is set */
