@@ -54,7 +54,7 @@ static bool grow(struct ps_buf *buf, size_t spare)
     return true;
 }
 
-char *ps_buf_reserve(struct ps_buf *buf, size_t len)
+char *ps_buf_reserve_slow(struct ps_buf *buf, size_t len)
 {
     if (buf->failed) {
         return NULL;
@@ -74,40 +74,6 @@ void ps_buf_commit(struct ps_buf *buf, size_t len)
 {
     if (!buf->failed) {
         buf->len += len;
-    }
-}
-
-void ps_buf_append(struct ps_buf *buf, const void *ptr, size_t len)
-{
-    char *to;
-
-    if (len == 0) {
-        return;
-    }
-    to = ps_buf_reserve(buf, len);
-    if (to != NULL) {
-        memcpy(to, ptr, len);
-        buf->len += len;
-    }
-}
-
-void ps_buf_slice(struct ps_buf *buf, struct ps_slice slice)
-{
-    ps_buf_append(buf, slice.ptr, slice.len);
-}
-
-void ps_buf_cstr(struct ps_buf *buf, const char *text)
-{
-    ps_buf_append(buf, text, strlen(text));
-}
-
-void ps_buf_byte(struct ps_buf *buf, char byte)
-{
-    char *to = ps_buf_reserve(buf, 1);
-
-    if (to != NULL) {
-        *to = byte;
-        buf->len++;
     }
 }
 

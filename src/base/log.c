@@ -103,10 +103,17 @@ static void append_key(struct ps_log_line *line, const char *key)
     struct ps_buf *buf = &line->buf;
 
     if (line->format == PS_LOG_JSON) {
-        ps_buf_append(buf, ",", line->first ? 0 : 1);
-        ps_buf_byte(buf, '"');
-        ps_buf_cstr(buf, key);
-        ps_buf_append(buf, "\":", 2);
+        size_t len = strlen(key);
+        char *to = ps_buf_reserve(buf, len + 4);
+
+        if (to != NULL) {
+            *to = ',';
+            to += line->first ? 0 : 1;
+            *to++ = '"';
+            memcpy(to, key, len);
+            memcpy(to + len, "\":", 2);
+            ps_buf_commit(buf, len + (line->first ? 3 : 4));
+        }
     } else {
         ps_buf_byte(buf, ' ');
         if (line->array != NULL) {

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /*
  * Growable contiguous buffer with a hard maximum and a sticky error: a failed append (maximum
@@ -26,10 +27,10 @@ void ps_buf_deinit(struct ps_buf *buf);
 /* Empties, clears the error, keeps the memory. */
 void ps_buf_reset(struct ps_buf *buf);
 
-void ps_buf_append(struct ps_buf *buf, const void *ptr, size_t len);
-void ps_buf_slice(struct ps_buf *buf, struct ps_slice slice);
-void ps_buf_cstr(struct ps_buf *buf, const char *text);
-void ps_buf_byte(struct ps_buf *buf, char byte);
+static inline void ps_buf_append(struct ps_buf *buf, const void *ptr, size_t len);
+static inline void ps_buf_slice(struct ps_buf *buf, struct ps_slice slice);
+static inline void ps_buf_cstr(struct ps_buf *buf, const char *text);
+static inline void ps_buf_byte(struct ps_buf *buf, char byte);
 void ps_buf_uint(struct ps_buf *buf, uint64_t value);
 void ps_buf_int(struct ps_buf *buf, int64_t value);
 void ps_buf_printf(struct ps_buf *buf, const char *format, ...)
@@ -44,13 +45,50 @@ void ps_buf_json(struct ps_buf *buf, struct ps_slice text);
 void ps_buf_printable(struct ps_buf *buf, struct ps_slice text);
 /* Room for `len` more bytes at the returned address, valid until the next call; NULL on failure.
  * Commit with ps_buf_commit. */
-char *ps_buf_reserve(struct ps_buf *buf, size_t len);
+static inline char *ps_buf_reserve(struct ps_buf *buf, size_t len);
 void ps_buf_commit(struct ps_buf *buf, size_t len);
 /* Drops the first `len` bytes. */
 void ps_buf_drop(struct ps_buf *buf, size_t len);
 
 /* Length of the UTF-8 character at `ptr`, 0 when the `left` bytes do not begin with one. */
 size_t ps_utf8_length(const char *ptr, size_t left);
+
+/* What ps_buf_reserve does when the memory at hand is too small, or must not be used. */
+char *ps_buf_reserve_slow(struct ps_buf *buf, size_t len);
+
+/* A log line or a head is a hundred small appends: those that fit are done in place. */
+static inline char *ps_buf_reserve(struct ps_buf *buf, size_t len)
+{
+    if (buf->failed || buf->ptr == NULL || len > buf->cap - buf->len || len > buf->max - buf->len) {
+        return ps_buf_reserve_slow(buf, len);
+    }
+    return buf->ptr + buf->len;
+}
+
+static inline void ps_buf_append(struct ps_buf *buf, const void *ptr, size_t len)
+{
+    char *to = len > 0 ? ps_buf_reserve(buf, len) : NULL;
+
+    if (to != NULL) {
+        memcpy(to, ptr, len);
+        buf->len += len;
+    }
+}
+
+static inline void ps_buf_slice(struct ps_buf *buf, struct ps_slice slice)
+{
+    ps_buf_append(buf, slice.ptr, slice.len);
+}
+
+static inline void ps_buf_cstr(struct ps_buf *buf, const char *text)
+{
+    ps_buf_append(buf, text, strlen(text));
+}
+
+static inline void ps_buf_byte(struct ps_buf *buf, char byte)
+{
+    ps_buf_append(buf, &byte, 1);
+}
 
 static inline struct ps_slice ps_buf_view(const struct ps_buf *buf)
 {
