@@ -210,6 +210,9 @@ class Gateway:
         return [match.group(1) for match in found if match]
 
     def address_of(self, index=0):
+        """(host, port), or the path of a Unix socket."""
+        if self.listening[index].startswith("unix:"):
+            return self.listening[index].removeprefix("unix:")
         match = re.match(r"https?://(\[.*\]|[^:]+):(\d+)", self.listening[index])
         return match.group(1).strip("[]"), int(match.group(2))
 
