@@ -135,11 +135,6 @@ void ps_slot_sweep(struct ps_upstream *upstream)
         struct ps_slot *slot = PS_CONTAINER_OF(link, struct ps_slot, connecting);
         link = link->next;
         if (inode_of(slot->fd) != slot->inode) {
-            if (slot->lane->call != NULL) {
-                slot->lane->stranded = true;
-                upstream->has_stranded = true;
-                ps_upstream_defer(upstream);
-            }
             ps_slot_close(slot);
         }
     }
@@ -161,6 +156,11 @@ static void on_slot_closed(uv_handle_t *handle)
 
 void ps_slot_close(struct ps_slot *slot)
 {
+    if (!ps_list_empty(&slot->connecting) && slot->lane->call != NULL) {
+        slot->lane->stranded = true;
+        slot->upstream->has_stranded = true;
+        ps_upstream_defer(slot->upstream);
+    }
     slot->closing = true;
     ps_list_remove(&slot->port_link);
     ps_list_remove(&slot->connecting);

@@ -75,9 +75,9 @@ static void resume_held(struct ps_upstream *upstream)
 }
 
 /*
- * When an address takes too long, curl 7.88 closes that attempt and goes on to the next address
- * only when something makes the transfer run; a timer for it is not set. Pausing and continuing it
- * sets one.
+ * When an address fails or takes too long, curl 7.88 closes that attempt, but goes on to the next
+ * address only when something makes the transfer run; it sets no timer for that. Pausing and
+ * continuing the transfer sets one.
  */
 static void move_stranded(struct ps_upstream *upstream)
 {

@@ -324,6 +324,46 @@ static void test_second_address(void **state)
     fake_http_stop(server);
 }
 
+/*
+ * The first address is being connected to, then refuses. curl closes that socket and opens the next
+ * one under the same number within one call, and takes it for one that is watched already.
+ */
+static void test_second_address_after_refusal(void **state)
+{
+    struct fake_http *server = fake_http_start_on(always_ok, NULL, 2);
+    struct ps_upstream_options options;
+    struct ps_upstream_stats stats = {0};
+    struct full full;
+    struct bench bench;
+    struct probe probe;
+    char url[64];
+    int port = fake_http_port(server);
+
+    (void)state;
+    set_answering(true);
+    address_count = 2;
+    open_full(&full, port, &port);
+    bench_options(&options, url, sizeof(url), 1);
+    (void)snprintf(url, sizeof(url), "http://two.example:%d", port);
+    options.connect_timeout_us = 25000000;
+    bench_open(&bench, server, &options);
+    probe_init(&probe, &bench);
+    probe_start(&probe, NULL);
+    while (stats.connections == 0) {
+        (void)ps_loop_turn(&bench.loop, true);
+        ps_upstream_shared_stats(bench.shared, &stats);
+    }
+    (void)ps_loop_turn(&bench.loop, true);
+    close_full(&full); /* the next SYN, a second after the first, is answered with a reset */
+    int64_t start_us = bench_now();
+    bench_until(&bench, probe.ends == 1);
+    assert_int_equal(probe.end, PS_CALL_DONE);
+    assert_true(bench_now() - start_us < 10000000);
+    address_count = 0;
+    bench_close(&bench);
+    fake_http_stop(server);
+}
+
 static int setup(void **state)
 {
     (void)state;
@@ -344,6 +384,7 @@ int main(void)
         cmocka_unit_test(test_no_such_name),
         cmocka_unit_test(test_given_up_while_connecting),
         cmocka_unit_test(test_second_address),
+        cmocka_unit_test(test_second_address_after_refusal),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
