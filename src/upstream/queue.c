@@ -28,7 +28,8 @@ static bool take_place(struct ps_upstream_shared *shared)
 static void grant(struct ps_upstream_shared *shared, struct ps_upstream *here)
 {
     while (!ps_list_empty(&shared->queue) && take_place(shared)) {
-        struct ps_call *call = PS_CONTAINER_OF(ps_list_pop(&shared->queue), struct ps_call, link);
+        struct ps_call *call = PS_CONTAINER_OF(shared->queue.next, struct ps_call, link);
+        ps_list_remove(&call->link);
         call->granted = true;
         (void)atomic_fetch_sub(&shared->waiting, 1);
         ps_list_push_back(&call->upstream->granted, &call->link);

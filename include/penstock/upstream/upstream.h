@@ -39,7 +39,7 @@ struct ps_upstream_options {
     const char *base_url;        /* "https://host/v1", no trailing slash; copied */
     const char *proxy;           /* NULL: none */
     struct ps_upstream_ca *ca;   /* a reference is taken; NULL: plain http only */
-    uint32_t max_connections;    /* over all loops */
+    uint32_t max_connections;    /* calls in flight, over all loops; what idles in a pool is not counted */
     uint32_t max_queue;          /* calls waiting, over all loops */
     int64_t connect_timeout_us;  /* name, TCP, proxy, TLS */
     int64_t idle_timeout_us;     /* a pooled connection idle for longer is not used again (default 50 s) */
@@ -77,7 +77,8 @@ struct ps_call_header {
 struct ps_call_request {
     const char *method;                   /* "POST"; static */
     struct ps_slice path;                 /* behind base_url, with its '/', already encoded, may hold a query */
-    const struct ps_call_header *headers; /* copied; checked again for CR, LF, NUL */
+    const struct ps_call_header *headers; /* copied; checked again for CR, LF, NUL, and for headers that frame
+                                             the message, which are ours: such a request ends PS_CALL_PROTOCOL */
     size_t header_count;
     const struct ps_slice *body;          /* parts, in order; the array is copied, the bytes are borrowed until
                                              on_sent or on_end, whichever comes first */
@@ -86,7 +87,7 @@ struct ps_call_request {
     bool fresh_connection;                /* not on a pooled one: the new attempt after PS_CALL_REUSE_DIED */
     int64_t first_byte_timeout_us;        /* from the start (queueing excluded) to the final response head; 0: none */
     int64_t idle_timeout_us;              /* between response bytes, not while paused; 0: none */
-    int64_t total_timeout_us;             /* from the start; 0: none */
+    int64_t total_timeout_us;             /* from ps_call_start, queueing included; 0: none */
     int64_t queue_timeout_us;             /* waiting for a connection; 0: none */
 };
 
