@@ -208,7 +208,8 @@ void ps_loop_deinit(struct ps_loop *loop)
 
 void ps_loop_run(struct ps_loop *loop)
 {
-    while (!loop->stopping) {
+    for (;;) {
+        /* After a stop that came before the run it returns at once. */
         (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
         /* Without a live handle libuv leaves before it gets to prepare; tasks may open new ones. */
         if (loop->stopping || !has_tasks(loop)) {

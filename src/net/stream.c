@@ -204,7 +204,8 @@ static void take_tls(struct ps_stream *stream, const char *ptr, size_t len)
 {
     ps_tls_session_feed(stream->tls, ptr, len);
     pump_tls(stream);
-    if (stream->state == PS_STREAM_STATE_OPEN && ps_tls_session_keep(stream->tls) != 0) {
+    if (stream->state == PS_STREAM_STATE_OPEN && !stream->eof &&
+        ps_tls_session_keep(stream->tls) != 0) {
         ps_stream_finish(stream, PS_STREAM_RESET, true);
     }
     ps_tls_session_feed(stream->tls, NULL, 0);

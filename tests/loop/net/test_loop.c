@@ -215,6 +215,13 @@ static void stop_ends_run(void **state)
     ps_loop_defer(&loop, &task, PS_PHASE_WORK);
     ps_loop_run(&loop);
     assert_string_equal(trace, "ss");
+    /* A stop before the run ends it at once, and again only that one. */
+    ps_loop_stop(&loop);
+    ps_loop_run(&loop);
+    assert_string_equal(trace, "ss");
+    ps_loop_defer(&loop, &task, PS_PHASE_WORK);
+    ps_loop_run(&loop);
+    assert_string_equal(trace, "sss");
     uv_close((uv_handle_t *)&keeper, NULL);
 }
 

@@ -2,6 +2,7 @@
 /* ctest-timeout: 300 */
 #include "net/bench.h"
 #include "net/certs.h"
+#include "net/tls_client.h"
 #include "stream_priv.h"
 #include "testing.h"
 
@@ -20,170 +21,15 @@ static struct cert alpha;
 static struct cert beta;
 static struct ps_tls_server *server_tls;
 
-/* How the client behaves. */
-struct wants {
-    int max_version; /* 0: whatever OpenSSL likes */
-    const char *ciphers;
-    const char *host;          /* SNI; NULL: none */
-    const unsigned char *alpn; /* in wire format */
-    unsigned alpn_len;
-};
-
-/* A TLS client whose records pass through our hands. */
-struct tls_client {
-    struct client raw; /* the socket; `received` is ciphertext not yet given to OpenSSL */
-    SSL_CTX *context;
-    SSL *ssl;
-    struct ps_buf to_send;  /* ciphertext for the socket */
-    struct ps_buf received; /* plain text */
-    const char *out;        /* plain text to be sent */
-    size_t out_len;
-    size_t split;     /* most bytes sent in one step; 0: no bound */
-    size_t held_at;   /* no byte from this place on is sent; SIZE_MAX: no bound */
-    size_t sent;      /* ciphertext, in all */
-    size_t plain_max; /* plain text read in one step; 0: no bound */
-    bool deaf;        /* does not read the socket */
-    bool ready;
-    bool notified;       /* close_notify came */
-    unsigned long error; /* OpenSSL's, when something failed */
-};
-
-static void on_message(const SSL *ssl, int where, int value)
-{
-    struct tls_client *client = SSL_get_app_data(ssl);
-    if ((where & SSL_CB_READ_ALERT) == SSL_CB_READ_ALERT && client->error == 0 &&
-        (value >> 8) == SSL3_AL_FATAL) {
-        client->error = (unsigned long)(SSL_AD_REASON_OFFSET + (value & 0xff));
-    }
-}
-
-static void tls_client_init(struct tls_client *client, int fd, const struct wants *wants)
-{
-    *client = (struct tls_client){.held_at = SIZE_MAX};
-    client_init(&client->raw, fd);
-    ps_buf_init(&client->to_send, (size_t)64 << 20);
-    ps_buf_init(&client->received, (size_t)64 << 20);
-    client->context = SSL_CTX_new(TLS_client_method());
-    assert_non_null(client->context);
-    SSL_CTX_set_security_level(client->context, 0);
-    if (wants->max_version != 0) {
-        SSL_CTX_set_min_proto_version(client->context, TLS1_VERSION);
-        SSL_CTX_set_max_proto_version(client->context, wants->max_version);
-    }
-    if (wants->ciphers != NULL) {
-        assert_int_equal(SSL_CTX_set_cipher_list(client->context, wants->ciphers), 1);
-    }
-    client->ssl = SSL_new(client->context);
-    assert_non_null(client->ssl);
-    SSL_set_app_data(client->ssl, client);
-    SSL_set_info_callback(client->ssl, on_message);
-    if (wants->host != NULL) {
-        SSL_set_tlsext_host_name(client->ssl, wants->host);
-    }
-    if (wants->alpn != NULL) {
-        assert_int_equal(SSL_set_alpn_protos(client->ssl, wants->alpn, wants->alpn_len), 0);
-    }
-    SSL_set_bio(client->ssl, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
-    SSL_set_connect_state(client->ssl);
-}
-
-static void tls_client_deinit(struct tls_client *client)
-{
-    client_deinit(&client->raw);
-    SSL_free(client->ssl);
-    SSL_CTX_free(client->context);
-    ps_buf_deinit(&client->to_send);
-    ps_buf_deinit(&client->received);
-}
-
-static void note_error(struct tls_client *client, int rc)
-{
-    int error = SSL_get_error(client->ssl, rc);
-    if (error == SSL_ERROR_ZERO_RETURN) {
-        client->notified = true;
-    } else if (error == SSL_ERROR_SSL && client->error == 0) {
-        client->error = (unsigned long)ERR_GET_REASON(ERR_peek_error());
-    }
-    ERR_clear_error();
-}
-
-static void exchange_bytes(struct tls_client *client)
-{
-    char bytes[16384];
-    int count;
-
-    while ((count = BIO_read(SSL_get_wbio(client->ssl), bytes, sizeof(bytes))) > 0) {
-        ps_buf_append(&client->to_send, bytes, (size_t)count);
-    }
-    size_t len = client->to_send.len;
-    len = client->split > 0 && len > client->split ? client->split : len;
-    size_t allowed = client->held_at - client->sent;
-    len = len < allowed ? len : allowed;
-    if (len > 0 && client->raw.fd >= 0) {
-        ssize_t sent = send(client->raw.fd, client->to_send.ptr, len, MSG_NOSIGNAL);
-        if (sent > 0) {
-            client->sent += (size_t)sent;
-            ps_buf_drop(&client->to_send, (size_t)sent);
-        }
-    }
-    if (!client->deaf) {
-        client_step(&client->raw);
-    }
-    if (client->raw.received.len > 0) {
-        (void)BIO_write(SSL_get_rbio(client->ssl), client->raw.received.ptr,
-                        (int)client->raw.received.len);
-        ps_buf_reset(&client->raw.received);
-    }
-}
-
-static void tls_client_step(struct tls_client *client)
-{
-    char bytes[16384];
-    int rc;
-
-    ERR_clear_error();
-    exchange_bytes(client);
-    if (!client->ready) {
-        rc = SSL_do_handshake(client->ssl);
-        client->ready = rc == 1;
-        if (!client->ready) {
-            note_error(client, rc);
-            exchange_bytes(client);
-            return;
-        }
-    }
-    if (client->out_len > 0) {
-        rc = SSL_write(client->ssl, client->out,
-                       client->out_len > 20000 ? 20000 : (int)client->out_len);
-        if (rc > 0) {
-            client->out += rc;
-            client->out_len -= (size_t)rc;
-        } else {
-            note_error(client, rc);
-        }
-    }
-    size_t most = client->plain_max > 0 ? client->plain_max : SIZE_MAX;
-    while (!client->deaf && !client->notified && client->error == 0 && most > 0) {
-        rc = SSL_read(client->ssl, bytes, most < sizeof(bytes) ? (int)most : (int)sizeof(bytes));
-        if (rc <= 0) {
-            note_error(client, rc);
-            break;
-        }
-        ps_buf_append(&client->received, bytes, (size_t)rc);
-        most -= (size_t)rc;
-    }
-    exchange_bytes(client);
-}
-
 struct rig {
     struct bench bench;
     struct recorder server;
     struct tls_client client;
 };
 
-static const struct wants no_wishes = {0};
+static const struct tls_wants no_wishes = {0};
 
-static void rig_open_with(struct rig *rig, bool is_unix, const struct wants *wants,
+static void rig_open_with(struct rig *rig, bool is_unix, const struct tls_wants *wants,
                           const struct ps_stream_options *options, struct ps_tls_server *tls)
 {
     bench_init(&rig->bench);
@@ -196,7 +42,7 @@ static void rig_open_with(struct rig *rig, bool is_unix, const struct wants *wan
     assert_true(ps_stream_is_tls(rig->server.stream));
 }
 
-static void rig_open(struct rig *rig, const struct wants *wants)
+static void rig_open(struct rig *rig, const struct tls_wants *wants)
 {
     rig_open_with(rig, false, wants, &default_options, server_tls);
 }
@@ -237,7 +83,7 @@ static void both_versions_work(void **state)
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         for (unsigned is_unix = 0; is_unix < 2; is_unix++) {
-            const struct wants wants = {.max_version = versions[i]};
+            const struct tls_wants wants = {.max_version = versions[i]};
             struct rig rig;
             rig_open_with(&rig, is_unix == 1, &wants, &default_options, server_tls);
             echoes(&rig);
@@ -254,7 +100,7 @@ static void both_versions_work(void **state)
 static void weak_handshakes_are_refused(void **state)
 {
     static const struct {
-        struct wants wants;
+        struct tls_wants wants;
         unsigned long alert;
     } cases[] = {
         {{.max_version = TLS1_VERSION}, SSL_R_TLSV1_ALERT_PROTOCOL_VERSION},
@@ -291,7 +137,7 @@ static void strong_ciphers_are_taken(void **state)
                                           "ECDHE-ECDSA-CHACHA20-POLY1305"};
     (void)state;
     for (size_t i = 0; i < 3; i++) {
-        const struct wants wants = {.max_version = TLS1_2_VERSION, .ciphers = ciphers[i]};
+        const struct tls_wants wants = {.max_version = TLS1_2_VERSION, .ciphers = ciphers[i]};
         struct rig rig;
         rig_open(&rig, &wants);
         echoes(&rig);
@@ -317,7 +163,7 @@ static void alpn_is_http_1_1_or_nothing(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        const struct wants wants = {.alpn = cases[i].offer, .alpn_len = cases[i].offer_len};
+        const struct tls_wants wants = {.alpn = cases[i].offer, .alpn_len = cases[i].offer_len};
         struct rig rig;
         rig_open(&rig, &wants);
         if (cases[i].chosen == NULL) {
@@ -358,7 +204,7 @@ static void the_host_picks_the_certificate(void **state)
     (void)state;
     for (size_t v = 0; v < 2; v++) {
         for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-            const struct wants wants = {.host = cases[i].host, .max_version = versions[v]};
+            const struct tls_wants wants = {.host = cases[i].host, .max_version = versions[v]};
             struct rig rig;
             char name[100];
             rig_open(&rig, &wants);
@@ -376,7 +222,7 @@ static void a_cut_anywhere_changes_nothing(void **state)
     static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
     (void)state;
     for (size_t v = 0; v < 2; v++) {
-        const struct wants wants = {.max_version = versions[v], .host = "beta.example"};
+        const struct tls_wants wants = {.max_version = versions[v], .host = "beta.example"};
         struct rig rig;
         rig_open(&rig, &wants);
         rig.client.split = 1;
@@ -531,7 +377,7 @@ static void eof_waits_for_what_was_kept(void **state)
         if (notify == 1) {
             (void)SSL_shutdown(rig.client.ssl);
         }
-        exchange_bytes(&rig.client);
+        tls_client_exchange(&rig.client);
         assert_int_equal(rig.client.to_send.len, 0);
         assert_int_equal(shutdown(rig.client.raw.fd, SHUT_WR), 0);
         rig.server.on_data = stop_after_data;
@@ -688,7 +534,7 @@ static void a_changed_record_is_refused(void **state)
 
 static void renegotiation_is_refused(void **state)
 {
-    const struct wants wants = {.max_version = TLS1_2_VERSION};
+    const struct tls_wants wants = {.max_version = TLS1_2_VERSION};
     struct rig rig;
     (void)state;
     rig_open(&rig, &wants);
@@ -706,7 +552,7 @@ static void renegotiation_is_refused(void **state)
 /* A peer that asks for answers and does not read them is cut off before they are many. */
 static void unread_answers_are_bounded(void **state)
 {
-    const struct wants wants = {.max_version = TLS1_3_VERSION};
+    const struct tls_wants wants = {.max_version = TLS1_3_VERSION};
     struct rig rig;
     (void)state;
     /* Few small messages fit into a Unix socket. */
@@ -721,7 +567,7 @@ static void unread_answers_are_bounded(void **state)
             (void)SSL_do_handshake(rig.client.ssl);
         }
         if (i % 50 == 0) {
-            exchange_bytes(&rig.client);
+            tls_client_exchange(&rig.client);
             bench_turn(&rig.bench);
         }
     }
@@ -735,7 +581,7 @@ static void tickets_resume_sessions(void **state)
     struct rig rig;
     SSL_SESSION *session;
     (void)state;
-    const struct wants wants = {.host = "beta.example"};
+    const struct tls_wants wants = {.host = "beta.example"};
     rig_open(&rig, &wants);
     echoes(&rig);
     session = SSL_get1_session(rig.client.ssl);

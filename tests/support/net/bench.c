@@ -170,7 +170,8 @@ static void send_some(struct client *client)
         ssize_t sent = send(client->fd, client->out, client->out_len, MSG_NOSIGNAL);
         if (sent <= 0) {
             if (errno != EAGAIN) {
-                client->out_len = 0; /* the read tells what happened */
+                client->send_error = errno;
+                client->out_len = 0;
             }
             return;
         }

@@ -83,6 +83,7 @@ struct client {
     size_t out_len;
     bool eof;
     int error;       /* errno of the read that failed */
+    int send_error;  /* errno of the write that failed: a reset may show only here */
     size_t read_max; /* bytes taken per step; 0: no bound */
 };
 
