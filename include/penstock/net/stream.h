@@ -23,8 +23,9 @@
  * Ends: ps_stream_close flushes, then closes lingering (the peer may still be sending: reads and
  * drops up to 1 s or 256 KiB, so that an error answer is not lost to a reset); ps_stream_abort
  * drops the queue and resets the connection, so that the peer cannot take a cut answer for a whole
- * one. Both are legal in every state, also inside callbacks, also twice. on_closed is the last
- * callback, always deferred, never inside one of these calls; after it the stream is gone.
+ * one. Both are legal in every state, also inside callbacks, also twice. After either on_closed is
+ * the only callback that still comes, always deferred, never inside one of these calls; then the
+ * stream is gone. How long close waits for a peer that reads nothing is up to write_timeout.
  */
 
 struct ps_stream;
@@ -61,7 +62,7 @@ struct ps_peer {
     bool is_unix;
     uint8_t address[16]; /* IPv6, or IPv4-mapped */
     uint16_t port;
-    char text[INET6_ADDRSTRLEN]; /* "127.0.0.1", "::1" or "unix" */
+    char text[INET6_ADDRSTRLEN]; /* "127.0.0.1", "::1", "unix"; "unknown": it has gone already */
 };
 
 /*
