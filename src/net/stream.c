@@ -24,7 +24,9 @@
 #define PLAIN_BYTES 16384
 /* One stream reads so much, then the others of this turn have their go. */
 #define READ_QUANTUM 262144
-#define DROP_MAX     262144
+/* What a peer may go on sending after our last byte. Reading it costs little, and a reset would take our answer to
+ * a refused upload with it before the peer has looked. */
+#define DROP_MAX 67108864
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
 {

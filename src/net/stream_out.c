@@ -20,7 +20,7 @@
 #define FLUSH_QUANTUM 1048576
 /* Records made ahead of the socket. */
 #define CIPHER_AHEAD 131072
-#define LINGER_US    1000000
+#define LINGER_US    2000000
 
 /* Bytes of `out` that the socket has not taken. */
 static size_t unsent(const struct ps_stream *stream)

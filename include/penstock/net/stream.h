@@ -21,7 +21,7 @@
  * signal to pause its source, on_drain (below the low watermark) to resume it.
  *
  * Ends: ps_stream_close flushes, then closes lingering (the peer may still be sending: reads and
- * drops up to 1 s or 256 KiB, so that an error answer is not lost to a reset); ps_stream_abort
+ * drops up to 2 s or 64 MiB, so that an error answer is not lost to a reset); ps_stream_abort
  * drops the queue and resets the connection, so that the peer cannot take a cut answer for a whole
  * one. Both are legal in every state, also inside callbacks, also twice. After either on_closed is
  * the only callback that still comes, always deferred, never inside one of these calls; then the
