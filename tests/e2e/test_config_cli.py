@@ -189,6 +189,25 @@ def test_mistakes_that_cause_others_come_first(check, change, line, words):
         assert word in said, said
 
 
+@pytest.mark.parametrize(
+    "text, line, key",
+    [
+        (GOOD.replace('"${UP_KEY}" }', '"${UP_KEY}", ca_file: no-such.pem }'), 4, "providers.up.ca_file"),
+        (GOOD.replace('api_key: "${UP_KEY}"', "api_key_file: no-such-key"), 4, "providers.up.api_key_file"),
+        (GOOD.replace('8080"', '8080"\n    tls: { certificate: no-such.pem, key: test.yaml }'), 3, "listen[0].tls"),
+        (GOOD.replace('8080"', '8080"\n    tls: { certificate: test.yaml, key: no-such.pem }'), 3, "listen[0].tls"),
+    ],
+    ids=["ca_file", "api_key_file", "certificate", "key"],
+)
+def test_a_missing_file_is_a_mistake_with_its_line(check, text, line, key):
+    status, out, err = check(text)
+    assert status == 1
+    assert out == ""
+    said = err.splitlines()[0]
+    assert said.startswith(at(line)), said
+    assert key in said
+
+
 def test_every_mistake_is_told_each_in_a_line(check):
     status, _, err = check(GOOD + "nonsense: 1\nlimits: { body_bytes: x }\nlog: { level: loud }\n")
     assert status == 1

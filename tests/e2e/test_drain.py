@@ -122,12 +122,15 @@ def test_ready_says_503_while_draining_and_live_200(fake, gateway):
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_a_second_signal_ends_at_once(fake, gateway, second):
-    connection, answer, _ = running_stream(gateway, fake)
-    gateway.terminate()
-    wait_refused(gateway)
-    gateway.signal(second)
-    connection.read_cut(answer)
-    connection.close()
+    fake.then(up.script(up.ROLE, up.delta("a"), "gone"))
+    with gateway.connect() as connection:
+        gateway.open_chat(connection)
+        answer = connection.read_head()
+        connection.read_events(answer, 2)
+        gateway.terminate()
+        wait_refused(gateway)
+        gateway.signal(second)
+        connection.read_cut(answer)
     assert gateway.wait_exit() == 0
     fake.last.gone.wait()
 

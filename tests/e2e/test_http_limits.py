@@ -516,7 +516,11 @@ def test_a_refused_request_with_a_long_body_is_answered_although_the_client_stil
 
 def test_buffer_memory_is_a_limit(fake, start):
     gateway = start(config(fake, limits={"buffer_memory": "1MiB", "body_bytes": "8MiB"}))
-    answer = gateway.chat(messages=[{"role": "user", "content": "a" * 4_000_000}])
+    body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "a" * 4_000_000}]}).encode()
+    with gateway.connect() as connection:
+        connection.request("POST", CHAT, JSON + [("Content-Length", str(len(body)))])
+        connection.send_until_refused(body)
+        answer = connection.read_response()
     assert answer.status == 503
     assert answer.error["type"] == "server_error"
     assert gateway.chat().status == 200

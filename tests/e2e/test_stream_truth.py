@@ -511,7 +511,7 @@ def test_a_new_connection_that_dies_is_not_tried_again(fake, gateway):
 
 
 def test_after_the_first_byte_nothing_is_sent_again(fake, gateway):
-    fake.then(up.answer, up.bare(b"HTTP/1.1 2", "rst"))
+    fake.then(up.answer, up.bare(b"HTTP/1.1 2", "fin"))
     assert gateway.chat().status == 200
     assert gateway.chat().status == 502
     assert len(fake.requests) == 2

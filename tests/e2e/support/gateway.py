@@ -144,9 +144,11 @@ class Gateway:
         return len(settings.get("listen", [1])) if isinstance(settings, dict) else 1
 
     def write(self, name, content):
+        """A file beside the configuration; whoever reads it meanwhile sees the old or the new, whole."""
         path = os.path.join(self.folder, name)
-        with open(path, "wb") as file:
+        with open(path + ".new", "wb") as file:
             file.write(content if isinstance(content, bytes) else content.encode())
+        os.rename(path + ".new", path)
         return path
 
     def configure(self, settings):
