@@ -37,6 +37,8 @@ function(penstock_external name out)
             find_package(Llhttp REQUIRED)
         endif()
         set(targets llhttp::llhttp)
+    elseif(name STREQUAL "llama")
+        set(targets penstock_llama) # cmake/Llama.cmake
     else()
         message(FATAL_ERROR "scripts/floors.txt names a library that cmake/Externals.cmake does "
                             "not know: ${name}")

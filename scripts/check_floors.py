@@ -22,6 +22,7 @@ LIBRARY_HEADERS = {
     "llhttp.h": "llhttp",
     "curl/": "curl",
     "sqlite3.h": "sqlite",
+    "llama.h": "llama",
 }
 
 LIBC_HEADERS = """
