@@ -181,7 +181,8 @@ class Fake:
 
     def __init__(self, tls=None, host="127.0.0.1"):
         self.tls = tls
-        self.listener = socket.create_server((host, 0), backlog=1024)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.listener = socket.create_server((host, 0), family=family, backlog=1024)
         self.host, self.port = self.listener.getsockname()[:2]
         self.stopping = False
         self.connections = 0
