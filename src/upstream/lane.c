@@ -23,6 +23,8 @@
 
 #define LANE_HEAD_KEPT    8192
 #define LANE_BUFFER       16384L
+#define UPLOAD_LEAST      65536L
+#define UPLOAD_MOST       262144L
 #define KEEPALIVE_AFTER_S 45
 #define KEEPALIVE_EVERY_S 15
 
@@ -357,6 +359,18 @@ static CURLcode set_method(struct ps_lane *lane, const struct ps_call *call)
     return failed;
 }
 
+/*
+ * Of a body above PS_BODY_INLINE, curl copies so much at once, and wants to be called again for
+ * each piece: a piece costs a send, a look at the socket and two changes of what the loop watches.
+ * The buffer lives as long as the transfer.
+ */
+static long upload_buffer(const struct ps_call *call)
+{
+    return call->body_len < UPLOAD_LEAST  ? UPLOAD_LEAST
+           : call->body_len > UPLOAD_MOST ? UPLOAD_MOST
+                                          : (long)call->body_len;
+}
+
 static CURLcode set_body(struct ps_lane *lane, const struct ps_call *call)
 {
     const char *bytes = NULL;
@@ -369,6 +383,10 @@ static CURLcode set_body(struct ps_lane *lane, const struct ps_call *call)
         bytes = call->gathered != NULL ? call->gathered : call->small.ptr;
     }
     failed |= curl_easy_setopt(lane->easy, CURLOPT_POSTFIELDS, bytes);
+    if (bytes == NULL && lane->upload_buffer != upload_buffer(call)) {
+        lane->upload_buffer = upload_buffer(call);
+        failed |= curl_easy_setopt(lane->easy, CURLOPT_UPLOAD_BUFFERSIZE, lane->upload_buffer);
+    }
     failed |= curl_easy_setopt(lane->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body_len);
     return failed;
 }

@@ -148,6 +148,7 @@ struct ps_lane {
     bool custom_method;
     bool fresh;
     bool no_reuse;
+    long upload_buffer; /* 0: curl's own */
     char error[CURL_ERROR_SIZE];
 };
 
