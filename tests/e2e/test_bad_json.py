@@ -42,18 +42,88 @@ def inside(value):
 
 
 INVALID = [
-    b"", b" ", b"{", b"}", b"[", b"]", b'"', b"nul", b"tru", b"{]", b"[}", b"{}}", b"{} {}", b"\xef\xbb\xbf" + GOOD, GOOD[:-1], GOOD + b",", GOOD + b"x", GOOD + b"\x00",
-    inside(b""), inside(b"'a'"), inside(b"NaN"), inside(b"Infinity"), inside(b"-"), inside(b"+1"), inside(b"01"), inside(b"-01"), inside(b"1."), inside(b".5"), inside(b"1e"), inside(b"1e+"),
-    inside(b"0x10"), inside(b"1_000"), inside(b"[1,]"), inside(b"[,1]"), inside(b"[1 2]"), inside(b'{"a":1,}'), inside(b'{"a" 1}'), inside(b'{"a"}'), inside(b"{a:1}"), inside(b"{1:1}"),
-    inside(b"True"), inside(b"undefined"), inside(b'"\n"'), inside(b'"\t"'), inside(b'"\x00"'), inside(b'"\x1f"'), inside(b'"\\x"'), inside(b'"\\u12"'), inside(b'"\\u12g4"'), inside(b'"\\"'),
-    inside(b"/*c*/1"), inside(b"1//c\n"), inside(b"\x0b1"), inside(b"\x0c1"), inside(b"\xc2\xa01"),
-    b'{"model":"m" "messages":[]}', b'{"model":"m",,"messages":[]}', b'{,"model":"m"}',
-]  # fmt: skip
+    b"",
+    b" ",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b'"',
+    b"nul",
+    b"tru",
+    b"{]",
+    b"[}",
+    b"{}}",
+    b"{} {}",
+    b"\xef\xbb\xbf" + GOOD,
+    GOOD[:-1],
+    GOOD + b",",
+    GOOD + b"x",
+    GOOD + b"\x00",
+    inside(b""),
+    inside(b"'a'"),
+    inside(b"NaN"),
+    inside(b"Infinity"),
+    inside(b"-"),
+    inside(b"+1"),
+    inside(b"01"),
+    inside(b"-01"),
+    inside(b"1."),
+    inside(b".5"),
+    inside(b"1e"),
+    inside(b"1e+"),
+    inside(b"0x10"),
+    inside(b"1_000"),
+    inside(b"[1,]"),
+    inside(b"[,1]"),
+    inside(b"[1 2]"),
+    inside(b'{"a":1,}'),
+    inside(b'{"a" 1}'),
+    inside(b'{"a"}'),
+    inside(b"{a:1}"),
+    inside(b"{1:1}"),
+    inside(b"True"),
+    inside(b"undefined"),
+    inside(b'"\n"'),
+    inside(b'"\t"'),
+    inside(b'"\x00"'),
+    inside(b'"\x1f"'),
+    inside(b'"\\x"'),
+    inside(b'"\\u12"'),
+    inside(b'"\\u12g4"'),
+    inside(b'"\\"'),
+    inside(b"/*c*/1"),
+    inside(b"1//c\n"),
+    inside(b"\x0b1"),
+    inside(b"\x0c1"),
+    inside(b"\xc2\xa01"),
+    b'{"model":"m" "messages":[]}',
+    b'{"model":"m",,"messages":[]}',
+    b'{,"model":"m"}',
+]
 
 BAD_UTF_8 = [
-    b"\x80", b"\xbf", b"\xc0\xaf", b"\xc1\xbf", b"\xe0\x80\xaf", b"\xe0\x9f\xbf", b"\xed\xa0\x80", b"\xed\xbf\xbf", b"\xf0\x80\x80\xaf", b"\xf0\x8f\xbf\xbf",
-    b"\xf4\x90\x80\x80", b"\xf5\x80\x80\x80", b"\xfe", b"\xff", b"\xc3", b"\xe2\x82", b"\xf0\x9f\x98", b"\xc3(", b"\xe2(\xa1", b"\xf0(\x8c\xbc",
-]  # fmt: skip
+    b"\x80",
+    b"\xbf",
+    b"\xc0\xaf",
+    b"\xc1\xbf",
+    b"\xe0\x80\xaf",
+    b"\xe0\x9f\xbf",
+    b"\xed\xa0\x80",
+    b"\xed\xbf\xbf",
+    b"\xf0\x80\x80\xaf",
+    b"\xf0\x8f\xbf\xbf",
+    b"\xf4\x90\x80\x80",
+    b"\xf5\x80\x80\x80",
+    b"\xfe",
+    b"\xff",
+    b"\xc3",
+    b"\xe2\x82",
+    b"\xf0\x9f\x98",
+    b"\xc3(",
+    b"\xe2(\xa1",
+    b"\xf0(\x8c\xbc",
+]
 
 
 @pytest.mark.parametrize("body", INVALID, ids=range(len(INVALID)))
@@ -64,7 +134,11 @@ def test_invalid_json(ask, body):
 
 @pytest.mark.parametrize("bad", BAD_UTF_8, ids=[bad.hex() for bad in BAD_UTF_8])
 def test_invalid_utf_8(ask, bad):
-    for body in (inside(b'"' + bad + b'"'), GOOD.replace(b'"content":"a"', b'"content":"' + bad + b'"'), inside(b'{"' + bad + b'":1}')):
+    for body in (
+        inside(b'"' + bad + b'"'),
+        GOOD.replace(b'"content":"a"', b'"content":"' + bad + b'"'),
+        inside(b'{"' + bad + b'":1}'),
+    ):
         assert ask(body)["code"] == "invalid_json"
 
 
@@ -74,9 +148,28 @@ def test_json_that_is_no_object(ask, body):
 
 
 VALID = [
-    b"-0", b"0e0", b"1E400", b"1e-400", b"123456789012345678901234567890", b"-9007199254740993", b"1.000000000000000000000000001", b'"\\ud800"', b'"\\udc00\\ud800"', b'"\\u0000"',
-    b'"\\/\\b\\f\\n\\r\\t\\"\\\\"', b'"\xf4\x8f\xbf\xbf"', b'"\x7f"', b'"\xe2\x80\xa8"', b"[ ]", b"{ }", b"[\t\n\r 1]", b'{"":""}', b'{"a":1,"a":2}', b'{"model":"inner","stream":"inner"}', b"[[[[]]]]",
-]  # fmt: skip
+    b"-0",
+    b"0e0",
+    b"1E400",
+    b"1e-400",
+    b"123456789012345678901234567890",
+    b"-9007199254740993",
+    b"1.000000000000000000000000001",
+    b'"\\ud800"',
+    b'"\\udc00\\ud800"',
+    b'"\\u0000"',
+    b'"\\/\\b\\f\\n\\r\\t\\"\\\\"',
+    b'"\xf4\x8f\xbf\xbf"',
+    b'"\x7f"',
+    b'"\xe2\x80\xa8"',
+    b"[ ]",
+    b"{ }",
+    b"[\t\n\r 1]",
+    b'{"":""}',
+    b'{"a":1,"a":2}',
+    b'{"model":"inner","stream":"inner"}',
+    b"[[[[]]]]",
+]
 
 
 @pytest.mark.parametrize("value", VALID, ids=range(len(VALID)))
@@ -152,14 +245,27 @@ def test_duplicate_model_at_other_doors(ask, path):
 @pytest.mark.parametrize(
     "fields, param",
     [
-        (b'"model":5', "model"), (b'"model":null', "model"), (b'"model":["m"]', "model"), (b'"model":{}', "model"), (b'"model":true', "model"),
-        (b'"stream":"true"', "stream"), (b'"stream":1', "stream"), (b'"stream":[]', "stream"), (b'"stream":0', "stream"),
-        (b'"stream":true,"stream_options":5', "stream_options"), (b'"stream":true,"stream_options":[]', "stream_options"),
+        (b'"model":5', "model"),
+        (b'"model":null', "model"),
+        (b'"model":["m"]', "model"),
+        (b'"model":{}', "model"),
+        (b'"model":true', "model"),
+        (b'"stream":"true"', "stream"),
+        (b'"stream":1', "stream"),
+        (b'"stream":[]', "stream"),
+        (b'"stream":0', "stream"),
+        (b'"stream":true,"stream_options":5', "stream_options"),
+        (b'"stream":true,"stream_options":[]', "stream_options"),
         (b'"stream":true,"stream_options":{"include_usage":"yes"}', "stream_options.include_usage"),
     ],
-)  # fmt: skip
+)
 def test_wrong_types_of_what_we_read(ask, fields, param):
-    body = b'{"messages":[{"role":"user","content":"a"}],' + fields + (b"" if b'"model"' in fields else b',"model":"m"') + b"}"
+    body = (
+        b'{"messages":[{"role":"user","content":"a"}],'
+        + fields
+        + (b"" if b'"model"' in fields else b',"model":"m"')
+        + b"}"
+    )
     error = ask(body)
     assert error["param"] == param
     assert param.split(".")[0] in error["message"]
@@ -201,7 +307,17 @@ def test_unknown_model(ask):
 
 def test_a_model_name_full_of_mischief_is_quoted_safely(both):
     gateway, _ = both
-    for name in ('"}],"x":"', "\r\n\r\ndata: x", "\x1b[31m", "a" * 100_000, "<script>", "\u2028", "../../etc/passwd", "%s%n", "\ud800"):
+    for name in (
+        '"}],"x":"',
+        "\r\n\r\ndata: x",
+        "\x1b[31m",
+        "a" * 100_000,
+        "<script>",
+        "\u2028",
+        "../../etc/passwd",
+        "%s%n",
+        "\ud800",
+    ):
         body = b'{"messages":[{"role":"user","content":"a"}],"model":' + json.dumps(name).encode() + b"}"
         answer = gateway.post(CHAT, body, JSON)
         assert answer.status in (400, 404)
@@ -213,7 +329,9 @@ def test_a_model_name_full_of_mischief_is_quoted_safely(both):
 @pytest.mark.parametrize("path", [CHAT, "/generate", "/v1/embeddings"])
 def test_fields_that_would_choose_host_or_key_are_not_honoured(both, field, path):
     gateway, fake = both
-    fields = {"/generate": {"prompt": "a"}, "/v1/embeddings": {"input": "a"}}.get(path, {"messages": [{"role": "user", "content": "a"}]})
+    fields = {"/generate": {"prompt": "a"}, "/v1/embeddings": {"input": "a"}}.get(
+        path, {"messages": [{"role": "user", "content": "a"}]}
+    )
     answer = gateway.post(path, {"model": "m", **fields, field: "http://127.0.0.1:1/v1"})
     if answer.status == 200:
         assert len(fake.requests) == 1
@@ -227,7 +345,9 @@ def test_case_matters(both):
     """`Model` is another member than `model`."""
     gateway, fake = both
     assert gateway.post(CHAT, GOOD[:-1] + b',"Model":"nope","MODEL":5,"Stream":"x"}', JSON).status == 200
-    assert gateway.post(CHAT, b'{"Model":"nope","messages":[{"role":"user","content":"a"}]}', JSON).status == 200
+    assert (
+        gateway.post(CHAT, b'{"Model":"nope","messages":[{"role":"user","content":"a"}]}', JSON).status == 200
+    )
     assert fake.last.json()["model"] == "up-model"
 
 

@@ -93,7 +93,9 @@ def test_an_escaped_key_is_the_same_key(both):
 
 def test_no_model_means_the_default_model_and_it_is_written_in(both):
     gateway, fake = both
-    assert gateway.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]}).status == 200
+    assert (
+        gateway.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}]}).status == 200
+    )
     assert fake.last.json() == {"messages": [{"role": "user", "content": "a"}], "model": "up-model"}
 
 
@@ -107,9 +109,7 @@ def test_provider_slash_model_splits_at_the_first_slash(both):
 
 def test_a_model_name_that_needs_escapes_is_escaped(fake, start):
     name = 'a"b\\c\u00e9'
-    gateway = start(
-        config(fake, models=[{"name": "m", "targets": [{"provider": "up", "model": name}]}])
-    )
+    gateway = start(config(fake, models=[{"name": "m", "targets": [{"provider": "up", "model": name}]}]))
     assert gateway.chat().status == 200
     assert fake.last.json()["model"] == name
 
@@ -169,16 +169,29 @@ def test_what_goes_upstream_of_the_head(both):
     assert sent.headers.get("content-type") == "application/json"
     assert sent.headers.get("openai-beta") == "assistants=v2"
     for name in (
-        "x-api-key", "api-key", "cookie", "x-forwarded-for", "forwarded", "x-stainless-lang",
-        "x-named", "proxy-authorization", "expect", "transfer-encoding",
-    ):  # fmt: skip
+        "x-api-key",
+        "api-key",
+        "cookie",
+        "x-forwarded-for",
+        "forwarded",
+        "x-stainless-lang",
+        "x-named",
+        "proxy-authorization",
+        "expect",
+        "transfer-encoding",
+    ):
         assert name not in sent.headers, name
     assert sent.headers.get("accept-encoding") in (None, "identity")
     assert sent.version == "HTTP/1.1"
 
 
 def test_extra_headers_of_the_provider(fake, start):
-    gateway = start(config(fake, providers={"up": provider(fake, headers={"X-Team": "red", "HTTP-Referer": "https://a.example"})}))
+    gateway = start(
+        config(
+            fake,
+            providers={"up": provider(fake, headers={"X-Team": "red", "HTTP-Referer": "https://a.example"})},
+        )
+    )
     assert gateway.chat().status == 200
     assert fake.last.headers.get("x-team") == "red"
     assert fake.last.headers.get("http-referer") == "https://a.example"
@@ -197,7 +210,9 @@ def test_auth_client_sends_the_clients_own_key(fake, start):
 
 
 def test_proxy_variables_of_the_environment_are_ignored(fake, start):
-    environment = {name: "http://127.0.0.1:1" for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy")}
+    environment = {
+        name: "http://127.0.0.1:1" for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY", "all_proxy")
+    }
     gateway = start(config(fake), env=environment)
     assert gateway.chat().status == 200
 
@@ -293,7 +308,9 @@ def test_an_event_is_not_held_for_its_lost_half(both):
     gateway, fake = both
     gate = up.Gate()
     second = up.delta("two")
-    fake.then(up.script(up.ROLE, up.delta("one") + second[:20], gate, second[20:], up.FINISH, up.DONE, "finish"))
+    fake.then(
+        up.script(up.ROLE, up.delta("one") + second[:20], gate, second[20:], up.FINISH, up.DONE, "finish")
+    )
     with gateway.connect() as connection:
         gateway.open_chat(connection)
         answer = connection.read_head()
@@ -306,9 +323,14 @@ def test_n_choices_and_tool_calls_pass(both):
     gateway, fake = both
     call = [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "f", "arguments": '{"a":'}}]
     pieces = [
-        up.delta("", role="assistant"), up.delta("", role="assistant", index=1), up.delta("x", index=1),
-        up.delta(tool_calls=call), up.delta(finish="tool_calls"), up.delta(finish="stop", index=1), up.DONE,
-    ]  # fmt: skip
+        up.delta("", role="assistant"),
+        up.delta("", role="assistant", index=1),
+        up.delta("x", index=1),
+        up.delta(tool_calls=call),
+        up.delta(finish="tool_calls"),
+        up.delta(finish="stop", index=1),
+        up.DONE,
+    ]
     fake.then(up.script(*pieces, "finish"))
     answer = gateway.chat(stream_request(n=2))
     assert answer.body == b"".join(pieces)
@@ -353,16 +375,27 @@ def test_usage_passes_to_who_asked(both):
     body = b'{"model":"m","stream_options":{"include_usage":true},"messages":[{"role":"user","content":"hi"}],"stream":true}'
     answer = gateway.post("/v1/chat/completions", body, JSON)
     assert fake.last.body == replaced(body)
-    assert answer.body == b"".join([up.ROLE, up.delta("Hel"), up.delta("lo"), up.FINISH, up.USAGE_CHUNK, up.DONE])
+    assert answer.body == b"".join(
+        [up.ROLE, up.delta("Hel"), up.delta("lo"), up.FINISH, up.USAGE_CHUNK, up.DONE]
+    )
 
 
 @pytest.mark.parametrize(
-    "options", [b"{}", b"null", b'{"include_usage":false}', b'{"include_obfuscation":false}', b'{ "x":1,"include_usage" : null }']
+    "options",
+    [
+        b"{}",
+        b"null",
+        b'{"include_usage":false}',
+        b'{"include_obfuscation":false}',
+        b'{ "x":1,"include_usage" : null }',
+    ],
 )
 def test_stream_options_of_the_client_are_kept_when_usage_is_added(both, options):
     gateway, fake = both
     body = (
-        b'{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true,"stream_options":' + options + b',"z":1}'
+        b'{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true,"stream_options":'
+        + options
+        + b',"z":1}'
     )
     answer = gateway.post("/v1/chat/completions", body, JSON)
     assert answer.status == 200
@@ -393,7 +426,9 @@ def test_passive_accounting_leaves_the_body_alone(fake, start):
 def test_usage_on_a_chunk_with_content_is_not_withheld(both):
     """Some upstreams put usage on the last content chunk: that one belongs to the client."""
     gateway, fake = both
-    last = up.event({"choices": [{"index": 0, "delta": {"content": "b"}, "finish_reason": "stop"}], "usage": up.USAGE})
+    last = up.event(
+        {"choices": [{"index": 0, "delta": {"content": "b"}, "finish_reason": "stop"}], "usage": up.USAGE}
+    )
     fake.then(up.script(up.ROLE, up.delta("a"), last, up.DONE, "finish"))
     assert gateway.chat(stream_request()).body == up.ROLE + up.delta("a") + last + up.DONE
 
@@ -404,7 +439,9 @@ def test_usage_on_a_chunk_with_content_is_not_withheld(both):
 @pytest.mark.parametrize("status", [400, 404, 409, 422, 429, 500, 503])
 def test_an_upstream_error_passes_unchanged(fake, gateway, status):
     body = b'{ "error" : {"message":"theirs","type":"t","param":"p","code":"c","extra":1.0} }'
-    fake.always(up.whole(body, status, headers=[("x-request-id", "req_up"), ("x-ratelimit-limit-requests", "5")]))
+    fake.always(
+        up.whole(body, status, headers=[("x-request-id", "req_up"), ("x-ratelimit-limit-requests", "5")])
+    )
     answer = gateway.chat()
     assert answer.status == status
     assert answer.body == body
@@ -432,13 +469,20 @@ def test_an_unknown_model_is_404_in_openai_shape(both):
         assert answer.error["code"] == "model_not_found"
         assert answer.error["param"] == "model"
         assert answer.error["type"] == "invalid_request_error"
-    assert [request.json()["model"] for request in fake.requests if request.json()["model"] != "up-model"] == []
+    assert [
+        request.json()["model"] for request in fake.requests if request.json()["model"] != "up-model"
+    ] == []
 
 
 def test_the_json_may_come_under_the_form_type(both):
     gateway, fake = both
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "a"}]}).encode()
-    assert gateway.post("/v1/chat/completions", body, [("Content-Type", "application/x-www-form-urlencoded")]).status == 200
+    assert (
+        gateway.post(
+            "/v1/chat/completions", body, [("Content-Type", "application/x-www-form-urlencoded")]
+        ).status
+        == 200
+    )
     assert fake.last.headers.get("content-type") == "application/json"
 
 
@@ -455,10 +499,15 @@ def test_a_large_request_and_a_large_answer(both):
 def test_a_chunked_request_body(both):
     gateway, fake = both
     body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "a" * 300}]}).encode()
-    chunked = b"".join(b"%x\r\n%s\r\n" % (len(body[i : i + 50]), body[i : i + 50]) for i in range(0, len(body), 50))
+    chunked = b"".join(
+        b"%x\r\n%s\r\n" % (len(body[i : i + 50]), body[i : i + 50]) for i in range(0, len(body), 50)
+    )
     with gateway.connect() as connection:
         connection.request(
-            "POST", "/v1/chat/completions", JSON + [("Transfer-Encoding", "chunked")], chunked + b"0\r\nX-Trailer: 1\r\n\r\n"
+            "POST",
+            "/v1/chat/completions",
+            JSON + [("Transfer-Encoding", "chunked")],
+            chunked + b"0\r\nX-Trailer: 1\r\n\r\n",
         )
         assert connection.read_response().status == 200
     assert fake.last.json()["messages"][0]["content"] == "a" * 300

@@ -41,7 +41,8 @@ def test_streamed_completion_with_withheld_usage(both):
 def test_streamed_completion_with_usage(both):
     gateway, _ = both
     answer = gateway.post(
-        "/v1/completions", {"model": "m", "prompt": "a", "stream": True, "stream_options": {"include_usage": True}}
+        "/v1/completions",
+        {"model": "m", "prompt": "a", "stream": True, "stream_options": {"include_usage": True}},
     )
     found = events(answer.body)
     assert found[-2]["usage"] == up.USAGE
@@ -85,7 +86,9 @@ def test_embeddings_pass_byte_for_byte(both):
 def test_large_embedding_answers_pass(both):
     gateway, fake = both
     data = [{"object": "embedding", "index": i, "embedding": [i + 0.5] * 1536} for i in range(256)]
-    reply = json.dumps({"object": "list", "data": data, "usage": {"prompt_tokens": 256, "total_tokens": 256}}).encode()
+    reply = json.dumps(
+        {"object": "list", "data": data, "usage": {"prompt_tokens": 256, "total_tokens": 256}}
+    ).encode()
     assert len(reply) > 2 * 1024 * 1024
     fake.then(up.whole(reply))
     assert gateway.post("/v1/embeddings", {"model": "m", "input": ["a"] * 256}).body == reply

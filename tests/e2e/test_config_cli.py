@@ -66,7 +66,9 @@ def test_help(tmp_path):
             assert word in out
 
 
-@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["serve", "more"], ["-c"], ["check", "a", "b"]])
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["--nonsense"], ["serve", "more"], ["-c"], ["check", "a", "b"]]
+)
 def test_a_wrong_command_line_is_told_so(tmp_path, arguments):
     status, out, err = run_command(*arguments, folder=tmp_path)
     assert status in (1, 2)
@@ -136,8 +138,8 @@ def test_an_unknown_key_inside(mistake):
         ("auth:\n  keys:\n    - { name: a }\n", 11, ["auth.keys", "key_sha256"]),
         ("auth:\n  keys:\n    - { name: a, key_sha256: zz }\n", 11, ["key_sha256"]),
         ("auth:\n  keys:\n    - { name: a, key_file: no-such-file }\n", 11, ["key_file"]),
-        ("cors: { origins: [ \"not an origin\" ] }\n", 9, ["cors.origins"]),
-        ("trusted_proxies: [ \"999.1.1.1\" ]\n", 9, ["trusted_proxies", "999.1.1.1"]),
+        ('cors: { origins: [ "not an origin" ] }\n', 9, ["cors.origins"]),
+        ('trusted_proxies: [ "999.1.1.1" ]\n', 9, ["trusted_proxies", "999.1.1.1"]),
     ],
 )
 def test_mistakes_name_file_line_key_and_what_was_found(mistake, text, line, words):
@@ -194,8 +196,16 @@ def test_mistakes_that_cause_others_come_first(check, change, line, words):
     [
         (GOOD.replace('"${UP_KEY}" }', '"${UP_KEY}", ca_file: no-such.pem }'), 4, "providers.up.ca_file"),
         (GOOD.replace('api_key: "${UP_KEY}"', "api_key_file: no-such-key"), 4, "providers.up.api_key_file"),
-        (GOOD.replace('8080"', '8080"\n    tls: { certificate: no-such.pem, key: test.yaml }'), 3, "listen[0].tls"),
-        (GOOD.replace('8080"', '8080"\n    tls: { certificate: test.yaml, key: no-such.pem }'), 3, "listen[0].tls"),
+        (
+            GOOD.replace('8080"', '8080"\n    tls: { certificate: no-such.pem, key: test.yaml }'),
+            3,
+            "listen[0].tls",
+        ),
+        (
+            GOOD.replace('8080"', '8080"\n    tls: { certificate: test.yaml, key: no-such.pem }'),
+            3,
+            "listen[0].tls",
+        ),
     ],
     ids=["ca_file", "api_key_file", "certificate", "key"],
 )
@@ -230,7 +240,19 @@ def test_every_mistake_is_told_each_in_a_line(check):
         (b"\xff\xfe\x00", None),
         (GOOD.encode() + b"log: \x00\n", None),
     ],
-    ids=["twice", "anchor", "alias", "tag", "open brace", "tab", "two documents", "list", "text", "utf-16", "nul"],
+    ids=[
+        "twice",
+        "anchor",
+        "alias",
+        "tag",
+        "open brace",
+        "tab",
+        "two documents",
+        "list",
+        "text",
+        "utf-16",
+        "nul",
+    ],
 )
 def test_yaml_that_is_refused(check, text, line):
     status, out, err = check(text)
@@ -275,12 +297,18 @@ def test_variables_and_their_defaults(check):
 def test_a_variable_is_never_parsed_again(check):
     """What stands in the environment is a value, not YAML and not a variable."""
     for value in ("a: b", "[x]", "${UP_KEY}", '"', "x\ny: z"):
-        status, out, err = check(GOOD.replace("provider: up, model: x", 'provider: up, model: "${NAME_OF_IT}"'), env={"NAME_OF_IT": value})
+        status, out, err = check(
+            GOOD.replace("provider: up, model: x", 'provider: up, model: "${NAME_OF_IT}"'),
+            env={"NAME_OF_IT": value},
+        )
         if status == 0:
             assert KEY not in out
         else:
             assert len(err.strip().splitlines()) == 1
-    status, out, _ = check(GOOD.replace("provider: up, model: x", 'provider: up, model: "${NAME_OF_IT}"'), env={"NAME_OF_IT": "a b: [c]"})
+    status, out, _ = check(
+        GOOD.replace("provider: up, model: x", 'provider: up, model: "${NAME_OF_IT}"'),
+        env={"NAME_OF_IT": "a b: [c]"},
+    )
     assert status == 0
     assert "a b: [c]" in out
 
@@ -313,7 +341,11 @@ def test_serve_is_the_default_command(fake, tmp_path):
 
     (tmp_path / "p.yaml").write_text(yaml(config(fake)))
     process = subprocess.Popen(
-        [binary(), "-c", "p.yaml"], cwd=tmp_path, env=clean_environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [binary(), "-c", "p.yaml"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     try:
         assert process.stdout.readline().startswith(b"listening on http://127.0.0.1:")

@@ -232,7 +232,9 @@ def test_a_slow_client_does_not_slow_the_others(fake, gateway):
 
 def test_many_slow_clients_share_a_budget(fake, start):
     """Forty clients that read nothing, upstreams that never stop: memory stays flat."""
-    gateway = start(config(fake, limits={"buffer_memory": "16MiB"}, providers={"up": provider(fake, max_connections=64)}))
+    gateway = start(
+        config(fake, limits={"buffer_memory": "16MiB"}, providers={"up": provider(fake, max_connections=64)})
+    )
     fake.always(endless(up.delta("x" * 10_000)))
     connections = [gateway.connect(receive_buffer=65536) for _ in range(40)]
     for connection in connections:

@@ -63,7 +63,9 @@ def test_a_running_stream_is_finished(fake, gateway, number):
 
 def test_a_running_whole_answer_is_finished(fake, gateway):
     gate = up.Gate()
-    fake.then(up.script(gate, json.dumps(up.chat_answer()).encode(), "finish", content_type="application/json"))
+    fake.then(
+        up.script(gate, json.dumps(up.chat_answer()).encode(), "finish", content_type="application/json")
+    )
     with gateway.connect() as connection:
         connection.request("POST", CHAT, JSON, BODY)
         fake.wait_requests(1)

@@ -43,7 +43,10 @@ def test_json_in_json_out(both):
 
 def test_ids_differ(both):
     gateway, _ = both
-    assert gateway.post("/generate", {"prompt": "a"}).json()["id"] != gateway.post("/generate", {"prompt": "a"}).json()["id"]
+    assert (
+        gateway.post("/generate", {"prompt": "a"}).json()["id"]
+        != gateway.post("/generate", {"prompt": "a"}).json()["id"]
+    )
 
 
 def test_reply_headers(both):
@@ -58,7 +61,11 @@ def test_reply_headers(both):
 
 def test_messages_and_system(both):
     gateway, fake = both
-    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    messages = [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ]
     assert gateway.post("/generate", {"messages": messages, "system": "Be brief"}).status == 200
     assert fake.last.json()["messages"] == [{"role": "system", "content": "Be brief"}, *messages]
 
@@ -76,8 +83,14 @@ def test_parameters_go_upstream(both):
 
 def test_numbers_go_upstream_as_they_were_written(both):
     gateway, fake = both
-    assert gateway.post("/generate", b'{"prompt":"a","temperature":1.50,"seed":9007199254740993}',
-                        [("Content-Type", "application/json")]).status == 200
+    assert (
+        gateway.post(
+            "/generate",
+            b'{"prompt":"a","temperature":1.50,"seed":9007199254740993}',
+            [("Content-Type", "application/json")],
+        ).status
+        == 200
+    )
     assert b"1.50" in fake.last.body
     assert b"9007199254740993" in fake.last.body
 
@@ -115,7 +128,9 @@ def test_streamed(both):
 def test_streamed_deltas_come_as_they_are_made(both):
     gateway, fake = both
     first, second = up.Gate(), up.Gate()
-    fake.then(up.script(up.ROLE, up.delta("one"), first, up.delta("two"), second, up.FINISH, up.DONE, "finish"))
+    fake.then(
+        up.script(up.ROLE, up.delta("one"), first, up.delta("two"), second, up.FINISH, up.DONE, "finish")
+    )
     with gateway.connect() as connection:
         gateway.open_chat(connection, path="/generate", messages=[{"role": "user", "content": "a"}])
         answer = connection.read_head()
@@ -188,7 +203,9 @@ def test_curl_d_json_with_a_bad_field_is_an_error(both):
 def test_accept_text_is_bare_text_streamed(both):
     gateway, fake = both
     gate = up.Gate()
-    fake.then(up.script(up.ROLE, up.delta("Blue "), gate, up.delta("because\n"), up.FINISH, up.DONE, "finish"))
+    fake.then(
+        up.script(up.ROLE, up.delta("Blue "), gate, up.delta("because\n"), up.FINISH, up.DONE, "finish")
+    )
     with gateway.connect() as connection:
         connection.request("POST", "/generate", FORM + WANT_TEXT, b"Why is the sky blue?")
         answer = connection.read_head()
@@ -332,7 +349,15 @@ def test_curl_itself(both):
     import subprocess
 
     gateway, _ = both
-    command = ["curl", "-sN", f"{gateway.url}/generate", "-H", "Accept: text/plain", "-d", "Why is the sky blue?"]
+    command = [
+        "curl",
+        "-sN",
+        f"{gateway.url}/generate",
+        "-H",
+        "Accept: text/plain",
+        "-d",
+        "Why is the sky blue?",
+    ]
     assert subprocess.run(command, capture_output=True, timeout=30).stdout == b"Hello"
     command = ["curl", "-sN", f"{gateway.url}/generate", "-d", "Why is the sky blue?"]
     assert json.loads(subprocess.run(command, capture_output=True, timeout=30).stdout)["text"] == "Hello"

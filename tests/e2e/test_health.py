@@ -23,7 +23,9 @@ def test_ready_answers_200_while_serving(both):
 
 
 def test_health_needs_no_key(fake, start):
-    gateway = start(config(fake, auth={"keys": [{"name": "a", "key_file": "key"}]}), files={"key": "sesame\n"})
+    gateway = start(
+        config(fake, auth={"keys": [{"name": "a", "key_file": "key"}]}), files={"key": "sesame\n"}
+    )
     assert gateway.get("/health/live").status == 200
     assert gateway.get("/health/ready").status == 200
 
@@ -38,8 +40,15 @@ def test_live_answers_while_the_upstream_is_silent(fake, gateway):
 
 
 def test_live_answers_when_no_upstream_can_be_reached(start):
-    unreachable = {"dialect": "openai", "base_url": "http://127.0.0.1:1/v1", "api_key": "k", "list_models": False}
-    gateway = start(config(providers={"gone": unreachable}, models=[{"name": "m", "targets": [{"provider": "gone"}]}]))
+    unreachable = {
+        "dialect": "openai",
+        "base_url": "http://127.0.0.1:1/v1",
+        "api_key": "k",
+        "list_models": False,
+    }
+    gateway = start(
+        config(providers={"gone": unreachable}, models=[{"name": "m", "targets": [{"provider": "gone"}]}])
+    )
     assert gateway.chat().status == 502
     assert gateway.get("/health/live").status == 200
 

@@ -48,7 +48,9 @@ def test_a_request_line_of_8000_bytes_is_taken(both):
 def test_headers_above_the_limit_are_431(both):
     gateway, _ = both
     with gateway.connect() as connection:
-        connection.send_until_refused(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40000 + b"\r\n\r\n")
+        connection.send_until_refused(
+            b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 40000 + b"\r\n\r\n"
+        )
         answer = connection.read_response()
         assert answer.status == 431
         assert answer.error["code"] == "headers_too_large"
@@ -89,7 +91,9 @@ def test_a_chunked_body_above_the_limit_is_413(fake, start):
     gateway = start(config(fake, limits={"body_bytes": "64KiB"}))
     with gateway.connect() as connection:
         connection.request("POST", CHAT, JSON + [("Transfer-Encoding", "chunked")])
-        connection.send_until_refused(b"1000\r\n" + b" " * 4096 + b"\r\n" + b"10001\r\n" + b" " * 65537 + b"\r\n")
+        connection.send_until_refused(
+            b"1000\r\n" + b" " * 4096 + b"\r\n" + b"10001\r\n" + b" " * 65537 + b"\r\n"
+        )
         answer = connection.read_response()
         assert answer.status == 413
     assert fake.requests == []
@@ -168,9 +172,13 @@ def test_an_idle_connection_is_closed(fake, start):
 
 
 def test_idle_time_does_not_count_while_an_answer_is_due(fake, start):
-    gateway = start(config(fake, limits={"idle_timeout": "200ms", "header_timeout": "200ms", "body_timeout": "200ms"}))
+    gateway = start(
+        config(fake, limits={"idle_timeout": "200ms", "header_timeout": "200ms", "body_timeout": "200ms"})
+    )
     gate = up.Gate()
-    fake.then(up.script(gate, json.dumps(up.chat_answer()).encode(), "finish", content_type="application/json"))
+    fake.then(
+        up.script(gate, json.dumps(up.chat_answer()).encode(), "finish", content_type="application/json")
+    )
     with gateway.connect() as slow, gateway.connect() as idle:
         slow.request("POST", CHAT, JSON, BODY)
         fake.wait_requests(1)
@@ -220,7 +228,14 @@ def test_a_place_is_free_again_when_a_client_leaves(fake, start):
 
 def expecting(connection, path=CHAT, headers=(), length=None):
     connection.request(
-        "POST", path, [*JSON, ("Expect", "100-continue"), ("Content-Length", str(length if length is not None else len(BODY))), *headers]
+        "POST",
+        path,
+        [
+            *JSON,
+            ("Expect", "100-continue"),
+            ("Content-Length", str(length if length is not None else len(BODY))),
+            *headers,
+        ],
     )
 
 
@@ -236,7 +251,10 @@ def test_100_continue_is_sent_and_then_the_answer(both):
 
 
 def test_100_continue_waits_for_admission(fake, start):
-    gateway = start(config(fake, auth={"keys": [{"name": "a", "key_file": "key"}]}, limits={"body_bytes": "64KiB"}), files={"key": "sesame"})
+    gateway = start(
+        config(fake, auth={"keys": [{"name": "a", "key_file": "key"}]}, limits={"body_bytes": "64KiB"}),
+        files={"key": "sesame"},
+    )
     key = [("x-api-key", "sesame")]
     cases = [
         (401, {}),
@@ -291,7 +309,10 @@ def test_head_of_a_model_is_get_without_the_body(both):
     assert gateway.ask("HEAD", "/v1/models/nope").status == 404
 
 
-@pytest.mark.parametrize("path, method", [(CHAT, "POST"), ("/generate", "POST"), ("/v1/models", "GET"), ("/health", "GET"), ("/metrics", "GET")])
+@pytest.mark.parametrize(
+    "path, method",
+    [(CHAT, "POST"), ("/generate", "POST"), ("/v1/models", "GET"), ("/health", "GET"), ("/metrics", "GET")],
+)
 def test_options_says_what_is_allowed(both, path, method):
     gateway, _ = both
     answer = gateway.ask("OPTIONS", path)
@@ -309,10 +330,16 @@ def test_options_asterisk(both):
 @pytest.mark.parametrize(
     "method, path, allow",
     [
-        ("GET", CHAT, "POST"), ("HEAD", CHAT, "POST"), ("PUT", CHAT, "POST"), ("DELETE", "/generate", "POST"), ("GET", "/generate", "POST"),
-        ("POST", "/health/live", "GET"), ("PATCH", "/metrics", "GET"), ("POST", "/v1/models", "GET"),
+        ("GET", CHAT, "POST"),
+        ("HEAD", CHAT, "POST"),
+        ("PUT", CHAT, "POST"),
+        ("DELETE", "/generate", "POST"),
+        ("GET", "/generate", "POST"),
+        ("POST", "/health/live", "GET"),
+        ("PATCH", "/metrics", "GET"),
+        ("POST", "/v1/models", "GET"),
     ],
-)  # fmt: skip
+)
 def test_another_method_is_405_with_allow(both, method, path, allow):
     gateway, fake = both
     answer = gateway.ask(method, path)
@@ -332,7 +359,22 @@ def test_a_method_nobody_knows_is_refused(both, method):
     assert fake.requests == []
 
 
-@pytest.mark.parametrize("path", ["/", "/nope", "/v1", "/v1/", "/v2/chat/completions", "/generate/", "/health/", "/Generate", "/v1/chat/completions/", "/%67enerate", "/v1/chat/completions/x/../y"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/nope",
+        "/v1",
+        "/v1/",
+        "/v2/chat/completions",
+        "/generate/",
+        "/health/",
+        "/Generate",
+        "/v1/chat/completions/",
+        "/%67enerate",
+        "/v1/chat/completions/x/../y",
+    ],
+)
 def test_an_unknown_path_is_404_in_json(both, path):
     gateway, fake = both
     for method in ("GET", "POST"):
@@ -351,7 +393,17 @@ def test_an_unknown_path_is_404_in_json(both, path):
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/embeddings", "/generate"])
-@pytest.mark.parametrize("content_type", ["application/xml", "text/html", "multipart/form-data; boundary=x", "application/jsonp", "nonsense", "text/json; charset"])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/xml",
+        "text/html",
+        "multipart/form-data; boundary=x",
+        "application/jsonp",
+        "nonsense",
+        "text/json; charset",
+    ],
+)
 def test_another_content_type_is_415(both, path, content_type):
     gateway, fake = both
     answer = gateway.post(path, BODY, [("Content-Type", content_type)])
@@ -366,7 +418,16 @@ def test_plain_text_is_for_generate_only(both):
     assert gateway.post("/generate", "a", [("Content-Type", "text/plain")]).status == 200
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "APPLICATION/JSON", "application/json; charset=utf-8", "application/json;charset=UTF-8", " application/json "])
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "APPLICATION/JSON",
+        "application/json; charset=utf-8",
+        "application/json;charset=UTF-8",
+        " application/json ",
+    ],
+)
 def test_spellings_of_the_json_type(both, content_type):
     gateway, _ = both
     assert gateway.post(CHAT, BODY, [("Content-Type", content_type)]).status == 200
@@ -420,7 +481,10 @@ def test_what_follows_connection_close_is_not_answered(both):
     gateway, fake = both
     with gateway.connect() as connection:
         head = b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-        chat = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+        chat = (
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % len(BODY)
+        )
         connection.send(head + chat + BODY)
         assert connection.read_response().status == 200
         assert connection.wait_end() in ("fin", "rst")
@@ -451,7 +515,11 @@ def test_http_1_0_needs_no_host(both):
 def test_pipelined_requests_are_answered_in_order(both):
     gateway, fake = both
     gate = up.Gate()
-    fake.then(up.script(gate, json.dumps(up.chat_answer("slow")).encode(), "finish", content_type="application/json"))
+    fake.then(
+        up.script(
+            gate, json.dumps(up.chat_answer("slow")).encode(), "finish", content_type="application/json"
+        )
+    )
     with gateway.connect() as connection:
         connection.request("POST", CHAT, JSON, BODY)
         connection.request("GET", "/health/live")
@@ -495,7 +563,10 @@ def test_a_request_byte_by_byte(both):
     gateway, _ = both
     with gateway.connect() as connection:
         connection.send(b"\r\n")  # an empty line before a request is forgiven (RFC 9112 section 2.2)
-        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+        head = (
+            b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % len(BODY)
+        )
         for byte in head + BODY:
             connection.send(bytes([byte]))
         assert connection.read_response().status == 200

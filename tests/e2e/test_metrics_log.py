@@ -57,10 +57,20 @@ def test_promtool_finds_nothing_wrong(fake, gateway):
 def test_everything_of_the_list_is_there(fake, gateway):
     found = {name for name, _ in parse_metrics(exercised(fake, gateway).text)}
     for name in (
-        "requests_total", "requests_in_flight", "time_to_first_byte_seconds_bucket", "request_duration_seconds_bucket", "tokens_total",
-        "upstream_errors_total", "incomplete_streams_total", "overhead_seconds_bucket", "event_loop_lag_seconds_bucket", "connections",
-        "buffer_memory_bytes", "buffer_memory_limit_bytes", "build_info",
-    ):  # fmt: skip
+        "requests_total",
+        "requests_in_flight",
+        "time_to_first_byte_seconds_bucket",
+        "request_duration_seconds_bucket",
+        "tokens_total",
+        "upstream_errors_total",
+        "incomplete_streams_total",
+        "overhead_seconds_bucket",
+        "event_loop_lag_seconds_bucket",
+        "connections",
+        "buffer_memory_bytes",
+        "buffer_memory_limit_bytes",
+        "build_info",
+    ):
         assert f"penstock_{name}" in found, name
 
 
@@ -76,7 +86,11 @@ def test_tokens_are_counted_for_whole_and_streamed_answers(fake, gateway):
     gateway.chat()
     gateway.chat(STREAM)
     gateway.post("/generate", {"prompt": "a"})
-    samples = {dict(labels)["kind"]: value for (name, labels), value in gateway.metrics().items() if name == "penstock_tokens_total"}
+    samples = {
+        dict(labels)["kind"]: value
+        for (name, labels), value in gateway.metrics().items()
+        if name == "penstock_tokens_total"
+    }
     assert samples["input"] == 27
     assert samples["output"] == 6
 
@@ -152,7 +166,12 @@ def test_one_line_for_each_request_with_every_attempt(start):
 
 
 def test_refused_requests_have_a_line_too(fake, gateway):
-    for answer in (gateway.chat(model="nope"), gateway.get("/nope"), gateway.get("/v1/chat/completions"), gateway.post("/v1/chat/completions", b"{", [("Content-Type", "application/json")])):
+    for answer in (
+        gateway.chat(model="nope"),
+        gateway.get("/nope"),
+        gateway.get("/v1/chat/completions"),
+        gateway.post("/v1/chat/completions", b"{", [("Content-Type", "application/json")]),
+    ):
         line = gateway.line_of(answer)
         assert line["status"] == answer.status
 
@@ -171,7 +190,11 @@ def test_no_prompts_and_no_answers_in_the_log(fake, start):
     gateway.chat(STREAM)
     gateway.post("/generate", {"prompt": PROMPT})
     gateway.post("/generate", PROMPT, [("Content-Type", "text/plain")])
-    gateway.post("/v1/chat/completions", ('{"model":"m","messages":"' + PROMPT + '"').encode(), [("Content-Type", "application/json")])
+    gateway.post(
+        "/v1/chat/completions",
+        ('{"model":"m","messages":"' + PROMPT + '"').encode(),
+        [("Content-Type", "application/json")],
+    )
     fake.then(up.whole(b"not json: " + PROMPT.encode()))
     gateway.chat()
     gateway.get(f"/v1/models?prompt={PROMPT.replace(' ', '+')}")
@@ -181,7 +204,7 @@ def test_no_prompts_and_no_answers_in_the_log(fake, start):
 
 
 def test_control_bytes_are_escaped(fake, gateway):
-    nasty = "\x1b[31m\r\n{\"msg\":\"forged\"}\x00\u2028\x9b"
+    nasty = '\x1b[31m\r\n{"msg":"forged"}\x00\u2028\x9b'
     gateway.chat(model=nasty, headers=[("User-Agent", "a\tb")])
     fake.then(up.error(400, nasty))
     gateway.chat()
@@ -277,10 +300,16 @@ def test_a_traceparent_goes_on_and_into_the_log(fake, gateway):
 @pytest.mark.parametrize(
     "value",
     [
-        "00-" + "0" * 32 + "-b7ad6b7169203331-01", f"00-{TRACE}-{'0' * 16}-01", f"ff-{TRACE}-b7ad6b7169203331-01", f"00-{TRACE.upper()}-b7ad6b7169203331-01",
-        f"00-{TRACE}-b7ad6b7169203331", f"00-{TRACE}-b7ad6b7169203331-01-more", "nonsense", "",
+        "00-" + "0" * 32 + "-b7ad6b7169203331-01",
+        f"00-{TRACE}-{'0' * 16}-01",
+        f"ff-{TRACE}-b7ad6b7169203331-01",
+        f"00-{TRACE.upper()}-b7ad6b7169203331-01",
+        f"00-{TRACE}-b7ad6b7169203331",
+        f"00-{TRACE}-b7ad6b7169203331-01-more",
+        "nonsense",
+        "",
     ],
-)  # fmt: skip
+)
 def test_an_invalid_traceparent_is_ignored(fake, gateway, value):
     answer = gateway.chat(headers=[("traceparent", value)])
     assert answer.status == 200
@@ -312,5 +341,9 @@ def test_an_odd_request_id_is_replaced(fake, gateway, value):
 
 
 def test_errors_carry_an_id_too(fake, gateway):
-    for answer in (gateway.get("/nope"), gateway.chat(model="nope"), gateway.ask("GET", "/v1/chat/completions")):
+    for answer in (
+        gateway.get("/nope"),
+        gateway.chat(model="nope"),
+        gateway.ask("GET", "/v1/chat/completions"),
+    ):
         assert answer.headers.get("x-request-id")

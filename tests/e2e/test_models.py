@@ -79,7 +79,13 @@ def test_a_provider_whose_list_fails_does_no_harm(fake, start):
 
 
 def test_garbage_in_a_list_does_no_harm(fake, start):
-    for body in (b"<html>", b'{"data":5}', b'{"object":"list"}', b"[]", b'{"object":"list","data":[5,{"id":5},{"x":1}]}'):
+    for body in (
+        b"<html>",
+        b'{"data":5}',
+        b'{"object":"list"}',
+        b"[]",
+        b'{"object":"list","data":[5,{"id":5},{"x":1}]}',
+    ):
         with up.Fake() as other:
             other.list_models = False
             other.then(up.whole(body))
@@ -120,7 +126,9 @@ def test_a_model_that_is_not_listed_is_404(fake, start):
 def test_an_alias_may_have_slashes_and_colons(fake, start):
     name = "team/a-b_c.d:free"
     gateway = start(
-        config(fake, default_model=None, models=[{"name": name, "targets": [{"provider": "up", "model": "x"}]}])
+        config(
+            fake, default_model=None, models=[{"name": name, "targets": [{"provider": "up", "model": "x"}]}]
+        )
     )
     assert ids(gateway) == [name]
     for path in (name, quote(name, safe="")):

@@ -140,7 +140,14 @@ def test_each_event_comes_without_delay(served):
         steps += [up.delta(f"t{number}"), gate]
     fake.then(up.script(*steps, up.FINISH, up.DONE, "finish"))
     with nginx.connect() as connection:
-        connection.request("POST", CHAT, JSON, json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "a"}]}).encode())
+        connection.request(
+            "POST",
+            CHAT,
+            JSON,
+            json.dumps(
+                {"model": "m", "stream": True, "messages": [{"role": "user", "content": "a"}]}
+            ).encode(),
+        )
         answer = connection.read_head()
         assert answer.headers.get("content-type").split(";")[0] == "text/event-stream"
         connection.read_events(answer, 2)
@@ -157,7 +164,9 @@ def test_bare_text_comes_without_delay(served):
     gate = up.Gate()
     fake.then(up.script(up.ROLE, up.delta("Blue "), gate, up.delta("sky"), up.FINISH, up.DONE, "finish"))
     with nginx.connect() as connection:
-        connection.request("POST", "/generate", [("Accept", "text/plain"), ("Content-Type", "text/plain")], b"Why?")
+        connection.request(
+            "POST", "/generate", [("Accept", "text/plain"), ("Content-Type", "text/plain")], b"Why?"
+        )
         answer = connection.read_head()
         assert connection.read_piece(answer) == b"Blue "
         gate.open()
@@ -170,7 +179,14 @@ def test_a_cut_is_seen_as_a_cut(served):
     gate = up.Gate()
     fake.then(up.script(up.ROLE, up.delta("a"), gate, "fin"))
     with nginx.connect() as connection:
-        connection.request("POST", CHAT, JSON, json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "a"}]}).encode())
+        connection.request(
+            "POST",
+            CHAT,
+            JSON,
+            json.dumps(
+                {"model": "m", "stream": True, "messages": [{"role": "user", "content": "a"}]}
+            ).encode(),
+        )
         answer = connection.read_head()
         connection.read_events(answer, 2)
         gate.open()
@@ -209,7 +225,12 @@ def test_a_client_that_leaves_ends_the_upstream_call(served):
     nginx, _, fake = served
     fake.then(up.script(up.ROLE, up.delta("a"), "gone"))
     connection = nginx.connect()
-    connection.request("POST", CHAT, JSON, json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "a"}]}).encode())
+    connection.request(
+        "POST",
+        CHAT,
+        JSON,
+        json.dumps({"model": "m", "stream": True, "messages": [{"role": "user", "content": "a"}]}).encode(),
+    )
     connection.read_events(connection.read_head(), 2)
     connection.close()
     fake.last.gone.wait()
@@ -249,7 +270,12 @@ def test_a_large_body_passes(served):
 def test_a_chunked_body_passes(served):
     nginx, _, fake = served
     with nginx.connect() as connection:
-        connection.request("POST", CHAT, JSON + [("Transfer-Encoding", "chunked")], b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY))
+        connection.request(
+            "POST",
+            CHAT,
+            JSON + [("Transfer-Encoding", "chunked")],
+            b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY),
+        )
         assert connection.read_response().status == 200
     assert fake.last.json()["messages"] == [{"role": "user", "content": "a"}]
 
@@ -275,7 +301,15 @@ def test_forwarded_addresses_of_strangers_are_not_believed(fake, start):
 @pytest.mark.parametrize("trusted", ["127.0.0.1", "127.0.0.0/8", "::ffff:127.0.0.1"])
 @pytest.mark.parametrize(
     "header, client",
-    [("6.6.6.6", "6.6.6.6"), ("1.1.1.1, 6.6.6.6", "6.6.6.6"), ("2001:db8::1", "2001:db8::1"), ("nonsense", "127.0.0.1"), ("", "127.0.0.1"), ("6.6.6.6, ", "127.0.0.1"), ("6.6.6.6\t", "6.6.6.6")],
+    [
+        ("6.6.6.6", "6.6.6.6"),
+        ("1.1.1.1, 6.6.6.6", "6.6.6.6"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("nonsense", "127.0.0.1"),
+        ("", "127.0.0.1"),
+        ("6.6.6.6, ", "127.0.0.1"),
+        ("6.6.6.6\t", "6.6.6.6"),
+    ],
 )
 def test_forwarded_addresses_of_the_trusted_are_believed(fake, start, trusted, header, client):
     gateway = start(config(fake, trusted_proxies=[trusted]))

@@ -21,11 +21,17 @@ def multipart(*parts, boundary=BOUNDARY):
 
 
 FORM = [("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")]
-FILE = ('Content-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav', random.Random(7).randbytes(70_000))
+FILE = (
+    'Content-Disposition: form-data; name="file"; filename="a.wav"\r\nContent-Type: audio/wav',
+    random.Random(7).randbytes(70_000),
+)
 MODEL = ('Content-Disposition: form-data; name="model"', b"m")
 
 
-@pytest.mark.parametrize("path", ["/v1/moderations", "/v1/rerank", "/v1/images/generations", "/v1/audio/speech", "/v1/some/new/thing"])
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/moderations", "/v1/rerank", "/v1/images/generations", "/v1/audio/speech", "/v1/some/new/thing"],
+)
 def test_json_paths_pass_with_the_model_spliced(both, path):
     gateway, fake = both
     body = b'{ "input":"a", "model":"m" , "x":1.0}'
@@ -75,10 +81,15 @@ def test_what_looks_like_a_model_inside_a_file_is_none(both):
     assert fake.last.body == multipart(trap, (MODEL[0], b"up-model"))
 
 
-@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=" + "x" * 200])
+@pytest.mark.parametrize(
+    "content_type",
+    ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=" + "x" * 200],
+)
 def test_multipart_without_a_boundary_is_an_error(both, content_type):
     gateway, fake = both
-    answer = gateway.post("/v1/audio/transcriptions", multipart(MODEL, FILE), [("Content-Type", content_type)])
+    answer = gateway.post(
+        "/v1/audio/transcriptions", multipart(MODEL, FILE), [("Content-Type", content_type)]
+    )
     assert answer.status in (400, 415)
     assert answer.error["message"]
     assert fake.requests == []
@@ -86,7 +97,11 @@ def test_multipart_without_a_boundary_is_an_error(both, content_type):
 
 def test_x_penstock_provider_chooses_the_provider(start):
     with up.Fake() as one, up.Fake() as two:
-        gateway = start(config(one, providers={"one": provider(one), "two": provider(two)}, models=None, default_model=None))
+        gateway = start(
+            config(
+                one, providers={"one": provider(one), "two": provider(two)}, models=None, default_model=None
+            )
+        )
         for name, chosen, other in (("one", one, two), ("two", two, one)):
             chosen.forget()
             other.forget()
@@ -129,7 +144,9 @@ def test_a_binary_answer_that_is_cut_is_not_finished(both):
     gate = up.Gate()
     fake.then(up.script(b"\x00" * 200_000, gate, "fin", content_type="audio/mpeg"))
     with gateway.connect() as connection:
-        connection.request("POST", "/v1/audio/speech", JSON, json.dumps({"model": "m", "input": "a"}).encode())
+        connection.request(
+            "POST", "/v1/audio/speech", JSON, json.dumps({"model": "m", "input": "a"}).encode()
+        )
         answer = connection.read_head()
         assert answer.status == 200
         assert connection.read_piece(answer)
@@ -154,7 +171,9 @@ def test_get_and_delete_pass_by_provider(both):
     assert fake.last.method == "DELETE" and fake.last.target == "/v1/videos/v-1"
 
 
-@pytest.mark.parametrize("path", ["/v1/files", "/v1/files/file-1/content", "/v1/batches", "/v1/messages", "/v1/responses/resp_1"])
+@pytest.mark.parametrize(
+    "path", ["/v1/files", "/v1/files/file-1/content", "/v1/batches", "/v1/messages", "/v1/responses/resp_1"]
+)
 def test_what_others_have_stored_in_the_account_does_not_pass(both, path):
     """All clients share the provider's key: relaying these would show each the others' data."""
     gateway, fake = both
@@ -173,7 +192,15 @@ def test_other_streams_pass(both):
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/../admin", "/v1/%2e%2e/admin", "/v1/a/%2E%2E/b", "/v1/..%2fadmin", "/v1//moderations", "/v1/./moderations"]
+    "path",
+    [
+        "/v1/../admin",
+        "/v1/%2e%2e/admin",
+        "/v1/a/%2E%2E/b",
+        "/v1/..%2fadmin",
+        "/v1//moderations",
+        "/v1/./moderations",
+    ],
 )
 def test_a_path_cannot_climb_out_of_the_base_url(both, path):
     gateway, fake = both

@@ -17,7 +17,9 @@ def with_models(fake, *names, **more):
 
 def reload_ok(gateway, times=1):
     gateway.reload()
-    gateway.wait_for(lambda: len(gateway.find_log(msg="configuration reloaded")) >= times, "reload in the log")
+    gateway.wait_for(
+        lambda: len(gateway.find_log(msg="configuration reloaded")) >= times, "reload in the log"
+    )
 
 
 def reload_failed(gateway, times=1):
@@ -125,7 +127,12 @@ def test_connections_and_health_outlive_a_reload(fake, start):
         def settings(*names):
             providers = {"bad": provider(bad), "up": provider(fake)}
             targets = [{"provider": "bad", "model": "x"}, {"provider": "up", "model": "y"}]
-            return config(fake, default_model=None, providers=providers, models=[{"name": name, "targets": targets} for name in names])
+            return config(
+                fake,
+                default_model=None,
+                providers=providers,
+                models=[{"name": name, "targets": targets} for name in names],
+            )
 
         gateway = start(settings("a"))
         bad.always(up.error(503, headers=[("Retry-After", "3600")]))

@@ -15,7 +15,10 @@ from support.gateway import Gateway, config
 TOOLS = [
     {
         "type": "function",
-        "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
+        "function": {
+            "name": "weather",
+            "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+        },
     }
 ]
 
@@ -55,7 +58,9 @@ def failing(request):
 
 
 def ask(client, **more):
-    return client.chat.completions.create(model="up-model", messages=[{"role": "user", "content": "hi"}], **more)
+    return client.chat.completions.create(
+        model="up-model", messages=[{"role": "user", "content": "hi"}], **more
+    )
 
 
 def test_chat(through):
@@ -99,7 +104,9 @@ def test_chat_stream_with_usage(through):
 
 def test_chat_stream_helper_assembles_the_answer(through):
     client, fake, _ = through
-    with client.chat.completions.stream(model="up-model", messages=[{"role": "user", "content": "hi"}]) as stream:
+    with client.chat.completions.stream(
+        model="up-model", messages=[{"role": "user", "content": "hi"}]
+    ) as stream:
         for _ in stream:
             pass
         final = stream.get_final_completion()
@@ -112,7 +119,9 @@ def test_tools(through):
     message = {
         "role": "assistant",
         "content": None,
-        "tool_calls": [{"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": arguments}}],
+        "tool_calls": [
+            {"id": "call_1", "type": "function", "function": {"name": "weather", "arguments": arguments}}
+        ],
     }
     body = up.chat_answer()
     body["choices"][0].update(message=message, finish_reason="tool_calls")
@@ -126,7 +135,9 @@ def test_tools(through):
 
 def test_streamed_tools(through):
     client, fake, _ = through
-    first = [{"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}]
+    first = [
+        {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}
+    ]
     parts = ['{"ci', 'ty":"', "Köln", '"}']
     pieces = [up.delta(None, role="assistant", tool_calls=first)]
     pieces += [up.delta(tool_calls=[{"index": 0, "function": {"arguments": part}}]) for part in parts]
@@ -140,12 +151,21 @@ def test_streamed_tools(through):
 
 def test_several_choices(through):
     client, fake, _ = through
-    pieces = [up.delta("a", index=0), up.delta("b", index=1), up.delta(finish="stop", index=1), up.delta(finish="length", index=0), up.DONE]
+    pieces = [
+        up.delta("a", index=0),
+        up.delta("b", index=1),
+        up.delta(finish="stop", index=1),
+        up.delta(finish="length", index=0),
+        up.DONE,
+    ]
     fake.then(up.script(*pieces, "finish"))
     chunks = list(ask(client, stream=True, n=2))
     assert [(c.choices[0].index, c.choices[0].delta.content, c.choices[0].finish_reason) for c in chunks] == [
-        (0, "a", None), (1, "b", None), (1, None, "stop"), (0, None, "length"),
-    ]  # fmt: skip
+        (0, "a", None),
+        (1, "b", None),
+        (1, None, "stop"),
+        (0, None, "length"),
+    ]
 
 
 def test_completions(through):
@@ -187,7 +207,22 @@ def test_one_model():
 
 def test_moderations(through):
     client, fake, _ = through
-    fake.then(up.whole({"id": "modr-1", "model": "up-model", "results": [{"flagged": True, "categories": {}, "category_scores": {}, "category_applied_input_types": {}}]}))
+    fake.then(
+        up.whole(
+            {
+                "id": "modr-1",
+                "model": "up-model",
+                "results": [
+                    {
+                        "flagged": True,
+                        "categories": {},
+                        "category_scores": {},
+                        "category_applied_input_types": {},
+                    }
+                ],
+            }
+        )
+    )
     assert client.moderations.create(model="up-model", input="a").results[0].flagged is True
 
 
@@ -206,8 +241,15 @@ def test_speech_and_transcription(through):
 
 def test_raw_response_headers(through):
     client, fake, kind = through
-    fake.then(up.whole(up.chat_answer(), headers=[("x-request-id", "req_upstream"), ("x-ratelimit-remaining-tokens", "99")]))
-    raw = client.chat.completions.with_raw_response.create(model="up-model", messages=[{"role": "user", "content": "hi"}])
+    fake.then(
+        up.whole(
+            up.chat_answer(),
+            headers=[("x-request-id", "req_upstream"), ("x-ratelimit-remaining-tokens", "99")],
+        )
+    )
+    raw = client.chat.completions.with_raw_response.create(
+        model="up-model", messages=[{"role": "user", "content": "hi"}]
+    )
     assert raw.status_code == 200
     assert raw.headers["content-type"] == "application/json"
     assert raw.headers["x-ratelimit-remaining-tokens"] == "99"
@@ -242,10 +284,15 @@ def test_leaving_a_stream_early(through):
 @pytest.mark.parametrize(
     "status, kind",
     [
-        (400, openai.BadRequestError), (404, openai.NotFoundError), (409, openai.ConflictError), (422, openai.UnprocessableEntityError),
-        (429, openai.RateLimitError), (500, openai.InternalServerError), (503, openai.InternalServerError),
+        (400, openai.BadRequestError),
+        (404, openai.NotFoundError),
+        (409, openai.ConflictError),
+        (422, openai.UnprocessableEntityError),
+        (429, openai.RateLimitError),
+        (500, openai.InternalServerError),
+        (503, openai.InternalServerError),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("stream", [False, True])
 def test_errors_of_the_upstream(failing, status, kind, stream):
     client, fake = failing
@@ -262,7 +309,14 @@ def test_errors_of_the_upstream(failing, status, kind, stream):
 def test_an_error_inside_a_stream(failing):
     client, fake = failing
     gate = up.Gate()
-    fake.then(up.script(up.ROLE, up.delta("a"), gate, up.event({"error": {"message": "fell over", "type": "server_error", "code": None}})))
+    fake.then(
+        up.script(
+            up.ROLE,
+            up.delta("a"),
+            gate,
+            up.event({"error": {"message": "fell over", "type": "server_error", "code": None}}),
+        )
+    )
     with pytest.raises(openai.APIError) as caught:
         for chunk in ask(client, stream=True):
             if chunk.choices[0].delta.content == "a":
@@ -284,7 +338,9 @@ def test_a_cut_stream_raises(failing):
 
 def test_retries_are_made_by_retry_after_ms(failing):
     client, fake = failing
-    fake.then(up.error(429, headers=[("retry-after-ms", "20")]), up.error(503, headers=[("retry-after-ms", "20")]))
+    fake.then(
+        up.error(429, headers=[("retry-after-ms", "20")]), up.error(503, headers=[("retry-after-ms", "20")])
+    )
     answer = ask(client.with_options(max_retries=2))
     assert answer.choices[0].message.content == "Hello"
     assert len(fake.requests) == 3
@@ -323,7 +379,10 @@ def test_errors_of_penstock():
         with pytest.raises(openai.PermissionDeniedError):
             client.with_options(default_headers={"Origin": "https://evil.example"}).models.list()
         assert fake.requests == []
-        assert client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}]).id == "chatcmpl-1"
+        assert (
+            client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}]).id
+            == "chatcmpl-1"
+        )
 
 
 def test_the_async_client_with_many_at_once():

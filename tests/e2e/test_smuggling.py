@@ -9,7 +9,12 @@ BODY = json.dumps({"model": "m", "messages": [{"role": "user", "content": "a"}]}
 HIDDEN = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-def head(*lines, first=b"POST /v1/chat/completions HTTP/1.1", host=b"Host: localhost", content=b"Content-Type: application/json"):
+def head(
+    *lines,
+    first=b"POST /v1/chat/completions HTTP/1.1",
+    host=b"Host: localhost",
+    content=b"Content-Type: application/json",
+):
     given = [line for line in (first, host, content) if line is not None]
     return b"\r\n".join([*given, *lines]) + b"\r\n\r\n"
 
@@ -66,7 +71,10 @@ REFUSED = {
     "obs-fold with tab": head(b"X: a", b"\tb", LENGTH) + BODY,
     "obs-fold hides TE": head(b"Transfer-Encoding:", b" chunked") + chunked(),
     "obs-fold hides CL": head(b"Content-Length:", b" %d" % len(BODY)) + BODY,
-    "space before first header": b"POST /v1/chat/completions HTTP/1.1\r\n Host: localhost\r\n" + LENGTH + b"\r\n\r\n" + BODY,
+    "space before first header": b"POST /v1/chat/completions HTTP/1.1\r\n Host: localhost\r\n"
+    + LENGTH
+    + b"\r\n\r\n"
+    + BODY,
     "empty name": head(b": x", LENGTH) + BODY,
     "no colon": head(b"Nonsense", LENGTH) + BODY,
     "NUL in name": head(b"X\x00: a", LENGTH) + BODY,
@@ -138,7 +146,8 @@ REFUSED = {
     "extensions above 4 KiB": head(CHUNKED) + b"5;a=" + b"b" * 5000 + b"\r\nabcde\r\n0\r\n\r\n",
     "many small extensions above 4 KiB": head(CHUNKED) + b"1;abcdefgh=abcdefgh\r\nx\r\n" * 300 + b"0\r\n\r\n",
     "CL in a trailer": head(CHUNKED) + b"%x\r\n%s\r\n0\r\nContent-Length: 5\r\n\r\n" % (len(BODY), BODY),
-    "TE in a trailer": head(CHUNKED) + b"%x\r\n%s\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n" % (len(BODY), BODY),
+    "TE in a trailer": head(CHUNKED)
+    + b"%x\r\n%s\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n" % (len(BODY), BODY),
     "trailer without colon": head(CHUNKED) + b"%x\r\n%s\r\n0\r\nNonsense\r\n\r\n" % (len(BODY), BODY),
     "bare LF in trailer": head(CHUNKED) + b"%x\r\n%s\r\n0\r\nX: a\nY: b\r\n\r\n" % (len(BODY), BODY),
     "obs-fold in trailer": head(CHUNKED) + b"%x\r\n%s\r\n0\r\nX: a\r\n b\r\n\r\n" % (len(BODY), BODY),
@@ -152,7 +161,10 @@ OTHER_STATUS = {
     "chunk size of 16 digits": (head(CHUNKED) + b"ffffffffffffffff\r\nabcde\r\n0\r\n\r\n", (400, 413)),
     "HTTP/2.0": (b"GET /health HTTP/2.0\r\nHost: localhost\r\n\r\n", (400, 505)),
     "HTTP/3.0": (b"GET /health HTTP/3.0\r\nHost: localhost\r\n\r\n", (400, 505)),
-    "trailers above the limit": (head(CHUNKED) + b"0\r\n" + b"X: aaaaaaaaaa\r\n" * 4000 + b"\r\n", (400, 431)),
+    "trailers above the limit": (
+        head(CHUNKED) + b"0\r\n" + b"X: aaaaaaaaaa\r\n" * 4000 + b"\r\n",
+        (400, 431),
+    ),
 }
 
 
@@ -171,7 +183,9 @@ def refused_and_closed(gateway, request, statuses):
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_with_400_and_closed(both, name):
     gateway, fake = both
-    refused_and_closed(gateway, REFUSED[name], (400, 505) if name.startswith(("HTTP/", "ICE", "http/")) else (400,))
+    refused_and_closed(
+        gateway, REFUSED[name], (400, 505) if name.startswith(("HTTP/", "ICE", "http/")) else (400,)
+    )
     assert fake.requests == []
 
 
@@ -183,7 +197,18 @@ def test_refused_and_closed(both, name):
     assert fake.requests == []
 
 
-@pytest.mark.parametrize("name", ["CL and TE", "obs-fold hides TE", "bare LF hides a header", "two Hosts", "chunk size 0x", "NUL in value", "fragment"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "CL and TE",
+        "obs-fold hides TE",
+        "bare LF hides a header",
+        "two Hosts",
+        "chunk size 0x",
+        "NUL in value",
+        "fragment",
+    ],
+)
 def test_refused_wherever_the_bytes_are_split(both, name):
     gateway, fake = both
     request = REFUSED[name]
@@ -207,9 +232,16 @@ ACCEPTED = {
     "no space behind colon": head(b"Content-Length:%d" % len(BODY)) + BODY,
     "empty value": head(b"X-Empty:", LENGTH) + BODY,
     "bytes above 7f in a value": head(b"X: \xc3\xa9\xff", LENGTH) + BODY,
-    "absolute URI of this host": head(LENGTH, first=b"POST http://localhost/v1/chat/completions HTTP/1.1") + BODY,
+    "absolute URI of this host": head(LENGTH, first=b"POST http://localhost/v1/chat/completions HTTP/1.1")
+    + BODY,
     "upgrade is ignored": head(b"Connection: Upgrade", b"Upgrade: websocket", LENGTH) + BODY,
-    "h2c upgrade is ignored": head(b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA", LENGTH) + BODY,
+    "h2c upgrade is ignored": head(
+        b"Connection: Upgrade, HTTP2-Settings",
+        b"Upgrade: h2c",
+        b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA",
+        LENGTH,
+    )
+    + BODY,
 }
 
 

@@ -25,7 +25,9 @@ def is_gateway_error(answer, status, code):
 
 
 @pytest.mark.parametrize(
-    "before", [[], [up.ROLE], [b": ping\n\n", up.ROLE], [up.event({"choices": []})]], ids=["at once", "role", "ping", "empty"]
+    "before",
+    [[], [up.ROLE], [b": ping\n\n", up.ROLE], [up.event({"choices": []})]],
+    ids=["at once", "role", "ping", "empty"],
 )
 def test_200_then_an_error_event_is_a_real_error(fake, gateway, before):
     fake.then(up.script(*before, up.event(ERROR), up.DONE, "finish"))
@@ -36,14 +38,25 @@ def test_200_then_an_error_event_is_a_real_error(fake, gateway, before):
 
 
 def test_the_status_inside_an_error_event_counts(fake, gateway):
-    fake.then(up.script(up.event({"error": {"message": "slow down", "type": "rate_limit_error", "code": 429}}), "finish"))
+    fake.then(
+        up.script(
+            up.event({"error": {"message": "slow down", "type": "rate_limit_error", "code": 429}}), "finish"
+        )
+    )
     answer = gateway.chat(STREAM)
     assert answer.status == 429
     assert "slow down" in answer.error["message"]
 
 
 def test_a_clients_fault_in_an_error_event_is_a_400(fake, gateway):
-    fault = {"error": {"message": "too long", "type": "invalid_request_error", "param": "messages", "code": "context_length_exceeded"}}
+    fault = {
+        "error": {
+            "message": "too long",
+            "type": "invalid_request_error",
+            "param": "messages",
+            "code": "context_length_exceeded",
+        }
+    }
     fake.then(up.script(up.event(fault), "finish"))
     answer = gateway.chat(STREAM)
     assert answer.status == 400
@@ -79,7 +92,14 @@ def test_an_empty_stream_fails_over(start):
 
 @pytest.mark.parametrize(
     "steps",
-    [["finish"], [b": ping\n\n", "finish"], [up.ROLE, "finish"], [up.DONE, "finish"], [up.ROLE, up.DONE, "finish"], [up.ROLE, "fin"]],
+    [
+        ["finish"],
+        [b": ping\n\n", "finish"],
+        [up.ROLE, "finish"],
+        [up.DONE, "finish"],
+        [up.ROLE, up.DONE, "finish"],
+        [up.ROLE, "fin"],
+    ],
     ids=["nothing", "ping", "role", "done", "role and done", "role and cut"],
 )
 def test_200_then_nothing_is_a_502(fake, gateway, steps):
@@ -98,7 +118,17 @@ def test_200_with_an_empty_json_body_is_a_502(fake, gateway):
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>gateway timeout</html>", b"{", b'{"choices":[', b'{"a":1}x', b"\xff\xfe", b'{"a":"\xed\xa0\x80"}', b"null", b"OK"]
+    "body",
+    [
+        b"<html>gateway timeout</html>",
+        b"{",
+        b'{"choices":[',
+        b'{"a":1}x',
+        b"\xff\xfe",
+        b'{"a":"\xed\xa0\x80"}',
+        b"null",
+        b"OK",
+    ],
 )
 def test_garbage_instead_of_json_is_a_502(fake, gateway, body):
     fake.then(up.whole(body))
@@ -145,9 +175,18 @@ def test_a_whole_chunked_answer_cut_short_is_a_502(fake, gateway):
 def test_a_whole_answer_above_the_hold_is_cut_not_finished(fake, gateway):
     gate = up.Gate()
     body = json.dumps(up.chat_answer("x" * 3_000_000)).encode()
-    fake.then(up.script(*[body[i : i + 65536] for i in range(0, 2_000_000, 65536)], gate, "fin", content_type="application/json"))
+    fake.then(
+        up.script(
+            *[body[i : i + 65536] for i in range(0, 2_000_000, 65536)],
+            gate,
+            "fin",
+            content_type="application/json",
+        )
+    )
     with gateway.connect() as connection:
-        connection.request("POST", "/v1/chat/completions", JSON, json.dumps({**STREAM, "stream": False}).encode())
+        connection.request(
+            "POST", "/v1/chat/completions", JSON, json.dumps({**STREAM, "stream": False}).encode()
+        )
         answer = connection.read_head()
         assert answer.status == 200
         assert connection.read_piece(answer)
@@ -168,7 +207,14 @@ def test_the_upstream_hangs_up_before_the_answer(fake, gateway):
 
 
 @pytest.mark.parametrize(
-    "bytes_", [b"garbage\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"SSH-2.0-OpenSSH\r\n", b"\x00\x01\x02\x03" * 100, b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"]
+    "bytes_",
+    [
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"\x00\x01\x02\x03" * 100,
+        b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+    ],
 )
 def test_no_http_at_all_is_a_502(fake, gateway, bytes_):
     fake.then(up.bare(bytes_, "fin"))
@@ -178,7 +224,11 @@ def test_no_http_at_all_is_a_502(fake, gateway, bytes_):
 
 
 def test_huge_headers_of_the_upstream_are_a_502(fake, gateway):
-    fake.then(up.bare(b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"a" * 2_000_000 + b"\r\nContent-Length: 2\r\n\r\n{}", "fin"))
+    fake.then(
+        up.bare(
+            b"HTTP/1.1 200 OK\r\n" + b"X-A: " + b"a" * 2_000_000 + b"\r\nContent-Length: 2\r\n\r\n{}", "fin"
+        )
+    )
     assert gateway.chat().status == 502
 
 
@@ -233,7 +283,9 @@ def test_headers_and_pings_without_content_are_silence(fake, start):
 
 
 def test_timeouts_of_the_provider_come_first(fake, start):
-    gateway = start(config(fake, providers={"up": provider(fake, timeouts={"request": "200ms", "first_token": "200ms"})}))
+    gateway = start(
+        config(fake, providers={"up": provider(fake, timeouts={"request": "200ms", "first_token": "200ms"})})
+    )
     fake.always(up.silent)
     assert gateway.chat().status == 504
     assert gateway.chat(STREAM).status == 504
@@ -364,11 +416,27 @@ def test_a_stream_has_a_time_in_all(fake, start):
 
 
 def test_a_broken_json_event_in_the_middle_passes(fake, gateway):
-    pieces = [up.ROLE, up.delta("a"), b"data: {broken json\n\n", b"data: \xc3\xa9 not json\n\n", up.delta("b"), up.FINISH, up.DONE]
+    pieces = [
+        up.ROLE,
+        up.delta("a"),
+        b"data: {broken json\n\n",
+        b"data: \xc3\xa9 not json\n\n",
+        up.delta("b"),
+        up.FINISH,
+        up.DONE,
+    ]
     fake.then(up.script(*pieces, "finish"))
     answer = gateway.chat(STREAM)
     assert answer.status == 200
     assert answer.body == b"".join(pieces)
+
+
+@pytest.mark.parametrize("mark", [b"data: [DONE]", b"data: [DONE]\n", b"data:[DONE]\n\n"])
+def test_a_done_without_its_empty_line_is_forgiven(fake, gateway, mark):
+    fake.then(up.script(up.ROLE, up.delta("a"), up.FINISH, mark, "finish"))
+    answer = gateway.chat(STREAM)
+    assert answer.status == 200
+    assert answer.body == up.ROLE + up.delta("a") + up.FINISH + mark
 
 
 def test_bytes_behind_done_do_not_break_a_good_stream(fake, gateway):
@@ -393,7 +461,11 @@ def test_an_upstream_that_lingers_after_done_does_not_hold_the_client(fake, gate
 def test_an_event_above_the_limit_is_an_error(fake, start):
     gateway = start(config(fake, limits={"event_bytes": "64KiB"}))
     gate = up.Gate()
-    fake.then(up.script(up.ROLE, up.delta("a"), gate, b"data: " + b"x" * 200_000 + b"\n\n", up.FINISH, up.DONE, "finish"))
+    fake.then(
+        up.script(
+            up.ROLE, up.delta("a"), gate, b"data: " + b"x" * 200_000 + b"\n\n", up.FINISH, up.DONE, "finish"
+        )
+    )
     with gateway.connect() as connection:
         gateway.open_chat(connection)
         answer = connection.read_head()
@@ -420,7 +492,9 @@ def test_plain_text_that_is_cut_just_ends_without_its_last_chunk(fake, gateway):
     gate = up.Gate()
     fake.then(up.script(up.ROLE, up.delta("Blue"), gate, "fin"))
     with gateway.connect() as connection:
-        connection.request("POST", "/generate", [("Accept", "text/plain"), ("Content-Type", "text/plain")], b"Why?")
+        connection.request(
+            "POST", "/generate", [("Accept", "text/plain"), ("Content-Type", "text/plain")], b"Why?"
+        )
         answer = connection.read_head()
         assert connection.read_piece(answer) == b"Blue"
         gate.open()
@@ -433,7 +507,13 @@ def test_plain_text_to_http_1_0_that_is_cut_ends_with_a_reset(fake, gateway):
     gate = up.Gate()
     fake.then(up.script(up.ROLE, up.delta("Blue"), gate, "fin"))
     with gateway.connect() as connection:
-        connection.request("POST", "/generate", [("Accept", "text/plain"), ("Content-Type", "text/plain")], b"Why?", version="1.0")
+        connection.request(
+            "POST",
+            "/generate",
+            [("Accept", "text/plain"), ("Content-Type", "text/plain")],
+            b"Why?",
+            version="1.0",
+        )
         answer = connection.read_head()
         assert connection.read_piece(answer) == b"Blue"
         gate.open()
@@ -473,7 +553,12 @@ def test_generate_error_before_content_is_a_status(fake, gateway):
 
 
 def test_a_name_that_does_not_resolve_is_a_502(start):
-    other = {"dialect": "openai", "base_url": "http://no-such-host.invalid/v1", "api_key": "k", "list_models": False}
+    other = {
+        "dialect": "openai",
+        "base_url": "http://no-such-host.invalid/v1",
+        "api_key": "k",
+        "list_models": False,
+    }
     gateway = start(config(providers={"up": other}, models=[{"name": "m", "targets": [{"provider": "up"}]}]))
     is_gateway_error(gateway.chat(), 502, "upstream_connection_failed")
 
@@ -487,7 +572,9 @@ def test_a_refused_connection_is_a_502(start):
 
 def test_tls_to_a_plain_port_is_a_502(fake, start):
     url = f"https://127.0.0.1:{fake.port}/v1"
-    fake.on_connect = lambda sock: sock.recv(100) and sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n") is None
+    fake.on_connect = lambda sock: (
+        sock.recv(100) and sock.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n") is None
+    )
     gateway = start(config(fake, providers={"up": provider(fake, base_url=url)}))
     is_gateway_error(gateway.chat(), 502, "upstream_tls_failed")
 

@@ -17,8 +17,15 @@ from support.raw import Connection
 def pki():
     """Certificates: name → (certificate, key); `ca` has signed the others but `stranger`."""
     with tempfile.TemporaryDirectory(prefix="penstock-pki-") as folder:
-        made = {"ca": certificate(folder, "ca", ["Test CA"]), "stranger": certificate(folder, "stranger", ["Other CA"])}
-        for name, hosts in {"one": ["localhost", "127.0.0.1", "one.test"], "two": ["two.test", "*.wild.test"], "wrong": ["wrong.test"]}.items():
+        made = {
+            "ca": certificate(folder, "ca", ["Test CA"]),
+            "stranger": certificate(folder, "stranger", ["Other CA"]),
+        }
+        for name, hosts in {
+            "one": ["localhost", "127.0.0.1", "one.test"],
+            "two": ["two.test", "*.wild.test"],
+            "wrong": ["wrong.test"],
+        }.items():
             made[name] = certificate(folder, name, hosts, made["ca"])
         made["folder"] = folder
         yield made
@@ -42,7 +49,12 @@ def served(gateway, context, name="localhost"):
     with Connection(gateway.address, tls=context, server_name=name) as connection:
         subject = dict(item[0] for item in connection.sock.getpeercert()["subject"])
         connection.request("GET", "/v1/models")
-        return connection.read_response(), subject["commonName"], connection.sock.version(), connection.sock.selected_alpn_protocol()
+        return (
+            connection.read_response(),
+            subject["commonName"],
+            connection.sock.version(),
+            connection.sock.selected_alpn_protocol(),
+        )
 
 
 # To clients
@@ -105,7 +117,13 @@ def test_a_client_that_only_speaks_h2_is_refused_in_the_handshake(fake, start, p
 
 def test_certificates_by_name(fake, start, pki):
     gateway = start(config(fake, listen=listener(pki, "one", "two")))
-    for name, wanted in (("localhost", "localhost"), ("one.test", "localhost"), ("two.test", "two.test"), ("TWO.test", "two.test"), ("a.wild.test", "two.test")):
+    for name, wanted in (
+        ("localhost", "localhost"),
+        ("one.test", "localhost"),
+        ("two.test", "two.test"),
+        ("TWO.test", "two.test"),
+        ("a.wild.test", "two.test"),
+    ):
         assert served(gateway, client(pki), name)[1] == wanted, name
     # A name nobody has gets the first.
     assert served(gateway, client(pki, check=False), "unknown.test")[1] == "localhost"
@@ -299,9 +317,17 @@ def test_a_tls_upstream_that_cuts_is_a_cut(secure, start, pki):
     assert b"stream_incomplete" in rest
 
 
-@pytest.mark.parametrize("content", [None, "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+@pytest.mark.parametrize(
+    "content", [None, "nonsense", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+)
 def test_a_ca_file_that_cannot_be_used_is_told_at_the_start(start, content):
-    up_there = {"dialect": "openai", "base_url": "https://127.0.0.1:1/v1", "api_key": "k", "ca_file": "ca.pem", "list_models": False}
+    up_there = {
+        "dialect": "openai",
+        "base_url": "https://127.0.0.1:1/v1",
+        "api_key": "k",
+        "ca_file": "ca.pem",
+        "list_models": False,
+    }
     settings = config(providers={"up": up_there}, models=[{"name": "m", "targets": [{"provider": "up"}]}])
     gateway = start(settings, files={"ca.pem": content} if content else None, wait=False)
     assert gateway.wait_exit() == 1
@@ -319,9 +345,14 @@ def test_an_upstream_of_another_name_fails_over(secure, fake, start, pki):
 
 
 def test_a_silent_handshake_is_ended_by_the_connect_timeout(fake, start):
-    fake.on_connect = lambda sock: sock.recv(10_000) and up.Exchange(fake, sock, up.Request(b"GET / HTTP/1.1\r\n\r\n", 0, 0)).wait_gone() is not None
+    fake.on_connect = lambda sock: (
+        sock.recv(10_000)
+        and up.Exchange(fake, sock, up.Request(b"GET / HTTP/1.1\r\n\r\n", 0, 0)).wait_gone() is not None
+    )
     url = f"https://127.0.0.1:{fake.port}/v1"
-    gateway = start(config(fake, providers={"up": provider(fake, base_url=url, timeouts={"connect": "300ms"})}))
+    gateway = start(
+        config(fake, providers={"up": provider(fake, base_url=url, timeouts={"connect": "300ms"})})
+    )
     answer = gateway.chat()
     assert answer.status in (502, 504)
     assert answer.error["type"] == "upstream_error"

@@ -26,19 +26,25 @@ def test_over_ipv6(start):
     except OSError:
         pytest.skip("no IPv6 here")
     with fake:
-        gateway = start(config(fake, providers={"up": provider(fake, base_url=f"http://[::1]:{fake.port}/v1")}))
+        gateway = start(
+            config(fake, providers={"up": provider(fake, base_url=f"http://[::1]:{fake.port}/v1")})
+        )
         assert gateway.chat().status == 200
         assert fake.last.headers.get("host") == f"[::1]:{fake.port}"
         gateway.stop()
 
 
 def test_by_name(fake, start):
-    gateway = start(config(fake, providers={"up": provider(fake, base_url=f"http://localhost:{fake.port}/v1")}))
+    gateway = start(
+        config(fake, providers={"up": provider(fake, base_url=f"http://localhost:{fake.port}/v1")})
+    )
     assert gateway.chat().status == 200
     assert fake.last.headers.get("host") == f"localhost:{fake.port}"
 
 
-@pytest.mark.parametrize("base, path", [("/v1", "/v1"), ("/v1/", "/v1"), ("", ""), ("/", ""), ("/api/openai/v1", "/api/openai/v1")])
+@pytest.mark.parametrize(
+    "base, path", [("/v1", "/v1"), ("/v1/", "/v1"), ("", ""), ("/", ""), ("/api/openai/v1", "/api/openai/v1")]
+)
 def test_the_path_of_the_base_url(fake, start, base, path):
     url = f"http://127.0.0.1:{fake.port}{base}"
     gateway = start(config(fake, providers={"up": provider(fake, base_url=url)}))
@@ -50,7 +56,9 @@ def test_the_path_of_the_base_url(fake, start, base, path):
 
 def test_through_a_proxy(fake, start):
     """A plain URL is asked of the proxy in absolute form; the upstream's name is the proxy's affair."""
-    settings = provider(fake, base_url="http://upstream.invalid:8000/v1", proxy=f"http://127.0.0.1:{fake.port}")
+    settings = provider(
+        fake, base_url="http://upstream.invalid:8000/v1", proxy=f"http://127.0.0.1:{fake.port}"
+    )
     gateway = start(config(fake, providers={"up": settings}))
     assert gateway.chat().status == 200
     assert fake.last.target == "http://upstream.invalid:8000/v1/chat/completions"
@@ -70,7 +78,9 @@ def test_a_proxy_that_refuses(fake, start):
 
 
 def test_the_credentials_of_a_proxy_are_secret(fake, start):
-    settings = provider(fake, base_url="http://upstream.invalid/v1", proxy=f"http://user:pw-SECRET@127.0.0.1:{fake.port}")
+    settings = provider(
+        fake, base_url="http://upstream.invalid/v1", proxy=f"http://user:pw-SECRET@127.0.0.1:{fake.port}"
+    )
     gateway = start(config(fake, providers={"up": settings}))
     answer = gateway.chat()
     assert answer.status == 200
@@ -113,7 +123,11 @@ def test_a_stream_that_begins_with_a_byte_order_mark(fake, gateway):
 
 
 def test_content_types_of_streams(fake, gateway):
-    for content_type in ("text/event-stream; charset=utf-8", "Text/Event-Stream", "text/event-stream;charset=UTF-8"):
+    for content_type in (
+        "text/event-stream; charset=utf-8",
+        "Text/Event-Stream",
+        "text/event-stream;charset=UTF-8",
+    ):
         body = up.ROLE + up.delta("a") + up.FINISH + up.DONE
         fake.then(up.script(body, "finish", content_type=content_type))
         answer = gateway.chat(STREAM)
@@ -130,7 +144,9 @@ def test_statuses_that_are_no_answer_are_a_502(fake, gateway, status):
 
 
 def test_an_upgrade_is_a_502(fake, gateway):
-    fake.then(up.bare(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", "fin"))
+    fake.then(
+        up.bare(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n", "fin")
+    )
     assert gateway.chat().status == 502
 
 
@@ -168,7 +184,9 @@ def test_header_values_of_the_upstream_cannot_break_ours(fake, gateway):
     fake.then(
         up.bare(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-request-id: a\x01b\x7f\xc3\xa9\r\nopenai-version: 1\tx\r\n"
-            b"x-ratelimit-limit-requests: 5\x0b6\r\nretry-after: \x1b[31m\r\nContent-Length: %d\r\n\r\n" % len(WHOLE) + WHOLE
+            b"x-ratelimit-limit-requests: 5\x0b6\r\nretry-after: \x1b[31m\r\nContent-Length: %d\r\n\r\n"
+            % len(WHOLE)
+            + WHOLE
         )
     )
     answer = gateway.chat()
@@ -183,14 +201,27 @@ def test_hop_by_hop_headers_stay(fake, gateway):
         up.whole(
             WHOLE,
             headers=[
-                ("Connection", "keep-alive, x-ratelimit-limit-tokens"), ("Keep-Alive", "timeout=5"), ("Proxy-Authenticate", "Basic"),
-                ("Upgrade", "h2"), ("Alt-Svc", "h3=1"), ("Strict-Transport-Security", "max-age=1"), ("Access-Control-Allow-Origin", "*"),
-                ("x-penstock-provider", "forged"), ("Transfer-Encoding-X", "1"),
+                ("Connection", "keep-alive, x-ratelimit-limit-tokens"),
+                ("Keep-Alive", "timeout=5"),
+                ("Proxy-Authenticate", "Basic"),
+                ("Upgrade", "h2"),
+                ("Alt-Svc", "h3=1"),
+                ("Strict-Transport-Security", "max-age=1"),
+                ("Access-Control-Allow-Origin", "*"),
+                ("x-penstock-provider", "forged"),
+                ("Transfer-Encoding-X", "1"),
             ],
         )
-    )  # fmt: skip
+    )
     answer = gateway.chat()
-    for name in ("keep-alive", "proxy-authenticate", "upgrade", "alt-svc", "strict-transport-security", "access-control-allow-origin"):
+    for name in (
+        "keep-alive",
+        "proxy-authenticate",
+        "upgrade",
+        "alt-svc",
+        "strict-transport-security",
+        "access-control-allow-origin",
+    ):
         assert name not in answer.headers, name
     assert answer.headers.all("x-penstock-provider") == ["up"]
 
@@ -204,7 +235,11 @@ def test_an_early_answer_to_a_long_request_passes(fake, gateway):
         data = b""
         while b"\r\n\r\n" not in data:
             data += sock.recv(65536)
-        sock.sendall(b"HTTP/1.1 413 No\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        sock.sendall(
+            b"HTTP/1.1 413 No\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            % len(body)
+            + body
+        )
         sock.shutdown(socket.SHUT_WR)
         try:
             while sock.recv(65536):
@@ -259,7 +294,17 @@ def test_an_error_body_that_never_comes(fake, start):
 
 
 def test_an_error_to_generate_without_a_message(fake, gateway):
-    for body in (b"", b"{}", b'{"error":null}', b'{"error":"text only"}', b'{"detail":"fastapi"}', b"[]", b"\xff", b'{"message":"top level"}', b'{"error":{"message":5}}'):
+    for body in (
+        b"",
+        b"{}",
+        b'{"error":null}',
+        b'{"error":"text only"}',
+        b'{"detail":"fastapi"}',
+        b"[]",
+        b"\xff",
+        b'{"message":"top level"}',
+        b'{"error":{"message":5}}',
+    ):
         fake.then(up.whole(body, 422))
         answer = gateway.post("/generate", {"prompt": "a"})
         assert answer.status in (400, 422), body
@@ -267,7 +312,15 @@ def test_an_error_to_generate_without_a_message(fake, gateway):
 
 
 def test_usage_that_is_nonsense_is_not_counted(fake, gateway):
-    for usage in ({"prompt_tokens": -5}, {"prompt_tokens": "9"}, {"prompt_tokens": 1e300}, {"prompt_tokens": 9223372036854775808}, [], "x", None):
+    for usage in (
+        {"prompt_tokens": -5},
+        {"prompt_tokens": "9"},
+        {"prompt_tokens": 1e300},
+        {"prompt_tokens": 9223372036854775808},
+        [],
+        "x",
+        None,
+    ):
         fake.then(up.whole(up.chat_answer(usage=usage)))
         assert gateway.chat().status == 200
     assert gateway.metric("penstock_tokens_total") == 0
@@ -298,9 +351,16 @@ def test_an_event_of_ten_megabytes(fake, gateway):
 
 def test_reasoning_refusals_and_tools_commit(fake, gateway):
     for piece in (
-        up.delta(reasoning_content="hm"), up.delta(reasoning="hm"), up.delta(refusal="no"),
-        up.delta(tool_calls=[{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}]), up.FINISH,
-    ):  # fmt: skip
+        up.delta(reasoning_content="hm"),
+        up.delta(reasoning="hm"),
+        up.delta(refusal="no"),
+        up.delta(
+            tool_calls=[
+                {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
+            ]
+        ),
+        up.FINISH,
+    ):
         gate = up.Gate()
         rest = [up.FINISH] if piece != up.FINISH else []
         fake.then(up.script(up.ROLE, piece, gate, *rest, up.DONE, "finish"))
@@ -314,16 +374,26 @@ def test_reasoning_refusals_and_tools_commit(fake, gateway):
 
 def test_what_is_held_is_not_lost(fake, gateway):
     """Role, pings and empty choices come first and are held; the client gets them all, in order."""
-    held = [b": one\n\n", up.ROLE, b": two\n\n", up.event({"choices": [], "prompt_filter_results": []}), up.delta("")]
+    held = [
+        b": one\n\n",
+        up.ROLE,
+        b": two\n\n",
+        up.event({"choices": [], "prompt_filter_results": []}),
+        up.delta(""),
+    ]
     rest = [up.delta("a"), up.FINISH, up.DONE]
     fake.then(up.script(*held, *rest, "finish"))
     assert gateway.chat(STREAM).body == b"".join(held + rest)
 
 
 def test_generate_with_reasoning_and_tools_gives_the_text(fake, gateway):
-    fake.then(up.script(up.ROLE, up.delta(reasoning_content="hm"), up.delta("yes"), up.FINISH, up.DONE, "finish"))
+    fake.then(
+        up.script(up.ROLE, up.delta(reasoning_content="hm"), up.delta("yes"), up.FINISH, up.DONE, "finish")
+    )
     answer = gateway.post("/generate", {"prompt": "a", "stream": True})
-    assert [item for item in events(answer.body) if isinstance(item, dict) and "text" in item] == [{"text": "yes"}]
+    assert [item for item in events(answer.body) if isinstance(item, dict) and "text" in item] == [
+        {"text": "yes"}
+    ]
 
 
 # Clients that leave while more is in the pipe
@@ -333,7 +403,12 @@ def test_generate_with_reasoning_and_tools_gives_the_text(fake, gateway):
 def test_a_client_that_leaves_with_requests_in_the_pipe(fake, gateway, size):
     fake.then(up.silent)
     connection = gateway.connect()
-    connection.request("POST", CHAT, JSON, json.dumps({"model": "m", "messages": [{"role": "user", "content": "a"}]}).encode())
+    connection.request(
+        "POST",
+        CHAT,
+        JSON,
+        json.dumps({"model": "m", "messages": [{"role": "user", "content": "a"}]}).encode(),
+    )
     fake.wait_requests(1)
     request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     connection.send(request * (size // len(request) + 1))

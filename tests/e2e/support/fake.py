@@ -356,6 +356,7 @@ class Fake:
 
 # Pieces of answers
 
+
 def chat_answer(text="Hello", model="up-model", finish="stop", usage=USAGE, **more):
     message = {"role": "assistant", "content": text, "refusal": None}
     return {
@@ -413,6 +414,7 @@ def tokens(count):
 
 # Handlers
 
+
 def answer(exchange):
     """What a well-behaved upstream says to this path."""
     request = exchange.request
@@ -468,7 +470,10 @@ def answer_embedding(exchange, body):
 
 
 def answer_models(exchange):
-    data = [{"id": name, "object": "model", "created": 1790000000, "owned_by": "them"} for name in exchange.fake.models]
+    data = [
+        {"id": name, "object": "model", "created": 1790000000, "owned_by": "them"}
+        for name in exchange.fake.models
+    ]
     exchange.whole({"object": "list", "data": data})
 
 

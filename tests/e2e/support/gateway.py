@@ -192,9 +192,7 @@ class Gateway:
     def wait_for(self, condition, what="", patience=PATIENCE):
         """Until condition() is true; it is asked again at each line of output, and fails when the process ends."""
         with self._changed:
-            done = self._changed.wait_for(
-                lambda: condition() or all(self._ended.values()), timeout=patience
-            )
+            done = self._changed.wait_for(lambda: condition() or all(self._ended.values()), timeout=patience)
             if not done or not condition():
                 state = self.process.poll()
                 raise AssertionError(
@@ -228,7 +226,9 @@ class Gateway:
 
     def find_log(self, **wanted):
         """Log lines that have all these fields."""
-        return [line for line in list(self.log) if all(line.get(key) == value for key, value in wanted.items())]
+        return [
+            line for line in list(self.log) if all(line.get(key) == value for key, value in wanted.items())
+        ]
 
     def wait_log(self, what="log line", **wanted):
         self.wait_for(lambda: self.find_log(**wanted), f"{what} {wanted}")
@@ -343,7 +343,9 @@ class Gateway:
             except subprocess.TimeoutExpired:
                 raise AssertionError(f"it does not end after SIGTERM; log {self.log[-10:]}") from None
             report = "\n".join(self.noise[-200:])
-            assert not REPORTS.search(self.raw_log), f"a sanitizer complains (exit status {status}):\n{report}"
+            assert not REPORTS.search(self.raw_log), (
+                f"a sanitizer complains (exit status {status}):\n{report}"
+            )
             assert status == code, f"exit status {status}\n{report}\n{self.log[-10:]}"
         finally:
             self.kill()
@@ -367,7 +369,12 @@ class Gateway:
             self.stop()
         except AssertionError as error:
             print(f"and at its end: {error}")  # the first failure is the one to show
-        print("log of the gateway:", *(json.dumps(line) for line in self.log[-20:]), *self.noise[-40:], sep="\n  ")
+        print(
+            "log of the gateway:",
+            *(json.dumps(line) for line in self.log[-20:]),
+            *self.noise[-40:],
+            sep="\n  ",
+        )
 
 
 def parse_metrics(text):
