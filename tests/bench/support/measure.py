@@ -41,7 +41,7 @@ def stats(fake):
 
 
 def make_body(folder, model, size):
-    """A chat history of about `size` bytes, as clients write it: messages of 1000 bytes and less."""
+    """A chat history of `size` bytes, as clients write it: messages of 1000 bytes and less."""
     words = 'The penstock is open, and "water" flows to the turbine.\nWhat happens next? '
     messages = []
     body = {"model": model, "messages": messages, "temperature": 0.7, "max_tokens": 100}
@@ -50,10 +50,11 @@ def make_body(folder, model, size):
         return size - len(json.dumps(body))
 
     messages.append({"role": "user", "content": "Why is the sky blue?"})
-    while left() > 64:
+    while left() > 100:
         role = ("assistant", "user")[len(messages) % 2]
         text = words * 16
-        messages.append({"role": role, "content": text[: min(1000, left() - 48)]})
+        messages.append({"role": role, "content": text[: min(1000, left() - 80)]})
+    messages[-1]["content"] += "." * left()
     path = folder / f"{model}-{size}.json"
     path.write_text(json.dumps(body))
     return path

@@ -19,10 +19,12 @@ def first_line(command):
 def machine():
     text = pathlib.Path("/proc/cpuinfo").read_text()
     found = re.search(r"model name\s*:\s*(.*)", text)
+    congestion = pathlib.Path("/proc/sys/net/ipv4/tcp_congestion_control")
+    tcp = f", TCP {congestion.read_text().strip()}" if congestion.exists() else ""
     memory = int(re.search(r"MemTotal:\s*(\d+)", pathlib.Path("/proc/meminfo").read_text())[1])
     return (
         f"{len(os.sched_getaffinity(0))} cores ({found[1] if found else platform.machine()}), "
-        f"{memory / 2**20:.0f} GiB of memory, Linux {platform.release().split('-')[0]}"
+        f"{memory / 2**20:.0f} GiB of memory, Linux {platform.release().split('-')[0]}{tcp}"
     )
 
 

@@ -115,9 +115,7 @@ http {{
     fastcgi_temp_path fastcgi;
     uwsgi_temp_path uwsgi;
     scgi_temp_path scgi;
-    # Bodies stay in memory, as Penstock's do: the default would write them to files.
     client_max_body_size 32m;
-    client_body_buffer_size 1m;
     keepalive_requests 1000000000;
     proxy_http_version 1.1;
     proxy_set_header Connection "";
@@ -136,18 +134,25 @@ http {{
 NGINX_SERVER = """
     server {{
         listen 127.0.0.1:{port} backlog=4096;
+        client_body_buffer_size {body_buffer};
         location = /health/live {{ return 200 "ok"; }}
         location / {{ proxy_buffering {buffering}; proxy_pass {target}; }}
     }}
 """
 
 
+# Whole answers go to ports where nginx buffers them, streams to those where it does not. Request
+# bodies stay in nginx's memory, as they do in Penstock; but for "plain-files", where nginx writes
+# those above 16 KiB to files, which is its default.
+PORTS = ("plain", "plain-stream", "plain-files", "tls", "tls-stream")
+
+
 def nginx(folder, fake, files):
-    """Whole answers go through ports where nginx buffers them, streams where it does not."""
-    ports = {name: free_port() for name in ("plain", "plain-stream", "tls", "tls-stream")}
+    ports = {name: free_port() for name in PORTS}
     servers = "".join(
         NGINX_SERVER.format(
             port=port,
+            body_buffer="16k" if name.endswith("-files") else "1m",
             buffering="off" if name.endswith("-stream") else "on",
             target="https://tls" if name.startswith("tls") else "http://plain",
         )
@@ -190,4 +195,4 @@ def penstock(folder, fake, binary, models):
     # JSON is YAML, and its strings are quoted.
     (folder / "penstock.yaml").write_text(json.dumps(settings, indent=1) + "\n")
     command = [os.path.abspath(binary), "serve", "-c", "penstock.yaml"]
-    return Server("penstock", folder, command, dict.fromkeys(("plain", "plain-stream", "tls", "tls-stream"), port))
+    return Server("penstock", folder, command, dict.fromkeys(PORTS, port))
