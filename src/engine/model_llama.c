@@ -228,7 +228,12 @@ static int choose_template(struct llama_engine_model *m, const char *configured,
         return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "chat_template",
                             "llama.cpp does not know this template; give the name of one it knows, such as chatml or llama3.");
     }
-    /* A model without one that is known still completes and embeds. */
+    if (!known && text != NULL && m->facts.has_decoder && m->facts.causal) {
+        return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "chat_template",
+                            "llama.cpp does not know the chat template in this model; give the name of one that fits, such as "
+                            "chatml or llama3.");
+    }
+    /* A model that has none still completes and embeds. */
     m->chat_template = known ? ps_strndup(text, strlen(text)) : NULL;
     return known && m->chat_template == NULL ? ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL, "Not enough memory.") : 0;
 }

@@ -277,6 +277,44 @@ static void a_crowd_with_random_cancels(void **state)
     free(outcomes);
 }
 
+/* Cut short in the middle of a prompt, again and again; whoever comes next finds everything in order. */
+static void long_prompts_cancelled_at_once(void **state)
+{
+    struct station station;
+    struct ps_engine_host_options host = station_host_options();
+    struct ps_engine_options options = station_options("llama", "builtin");
+    struct outcome *outcomes = calloc(2, sizeof(*outcomes));
+    char *words = calloc(1, 3201);
+    (void)state;
+    for (int i = 0; i < 800; i++) {
+        memcpy(words + i * 4, "fox ", 4);
+    }
+    options.context_tokens = 1024;
+    options.slots = 2;
+    station_open(&station, &host, &options, true);
+    for (int i = 0; i < 20; i++) {
+        struct ps_engine_request request = station_prompt(words, 0);
+        outcomes[0].cancel_after = 1;
+        station_submit(&station, &request, &outcomes[0]);
+        assert_int_not_equal(outcomes[0].ticket, 0);
+        if (i % 2 == 1) { /* with company, which is not to suffer */
+            request = chat(sky, 1);
+            station_submit(&station, &request, &outcomes[1]);
+        }
+        station_run(&station, &outcomes[0]);
+        if (i % 2 == 0) {
+            request = chat(sky, 1);
+            station_submit(&station, &request, &outcomes[1]);
+        }
+        station_run(&station, &outcomes[1]);
+        assert_string_equal(outcomes[1].text, "The sky is blue.");
+    }
+    station_idle(&station);
+    station_close(&station);
+    free(words);
+    free(outcomes);
+}
+
 static void two_models_side_by_side(void **state)
 {
     struct ps_engine_host_options host_options = station_host_options();
@@ -443,6 +481,7 @@ int main(void)
         cmocka_unit_test(embeddings_are_alike_when_meanings_are),
         cmocka_unit_test(json_is_json),
         cmocka_unit_test(a_crowd_with_random_cancels),
+        cmocka_unit_test(long_prompts_cancelled_at_once),
         cmocka_unit_test(two_models_side_by_side),
         cmocka_unit_test(broken_files_are_refused),
         cmocka_unit_test(no_such_file),
