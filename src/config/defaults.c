@@ -280,6 +280,16 @@ static void set_alias(struct ps_config_load *load, const char *alias)
     config->default_model_at = command_line;
 }
 
+/* The model inside the program: what answers when nothing was configured. */
+static void add_builtin(struct ps_config_load *load)
+{
+    struct ps_config_provider *provider = embedded(load);
+    if (provider != NULL) {
+        provider->model_path = "builtin";
+        set_alias(load, "tiny");
+    }
+}
+
 static void override_model(struct ps_config_load *load, const char *file)
 {
     const char *dir = here(load);
@@ -309,5 +319,7 @@ void ps_config_apply_overrides(struct ps_config_load *load,
     }
     if (overrides->model_file != NULL) {
         override_model(load, overrides->model_file);
+    } else if (overrides->builtin_model && load->without_file) {
+        add_builtin(load);
     }
 }

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /*
  * One value: from its node, through the environment, to its place in a record. A value that is
@@ -165,6 +166,12 @@ static void read_text(struct ps_config_load *load, const struct ps_option *optio
         value = ps_config_copy_secret(load, ps_slice(text.ptr, len));
     } else {
         value = ps_config_copy(load, text);
+    }
+    bool builtin = option->type == PS_OPT_MODEL_PATH && ps_slice_eq_cstr(text, "builtin");
+    if ((option->flags & PS_OPTION_FILE) && !builtin && load->from_file && value != NULL &&
+        access(value, R_OK) != 0) {
+        ps_config_mistake(load, option, node, "a file that can be read");
+        return;
     }
     put_pointer(record, option->offset, value);
     if (option->flags & PS_OPTION_AT) {

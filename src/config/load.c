@@ -435,6 +435,7 @@ static void build(struct ps_config_load *load, struct ps_slice yaml,
     if (yaml.ptr != NULL) {
         load_tree(load, yaml);
     } else {
+        load->without_file = true;
         ps_config_from_environment(load, overrides != NULL ? overrides->dialects : NULL);
     }
     if (overrides != NULL) {
@@ -468,7 +469,8 @@ static struct ps_config *make(const char *name, const char *path, struct ps_slic
     struct ps_config_load load = {.arena = &owner->arena,
                                   .errors = errors,
                                   .config = config,
-                                  .no_files = overrides != NULL && overrides->no_files};
+                                  .no_files = overrides != NULL && overrides->no_files,
+                                  .from_file = path != NULL};
     ps_arena_init(&load.scratch, PS_CONFIG_MEMORY_MAX);
     load.file = ps_config_copy(&load, ps_slice_cstr(name));
     load.dir = folder_of(&load, path);

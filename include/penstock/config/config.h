@@ -199,6 +199,7 @@ struct ps_config {
 struct ps_config_overrides {
     const char *listen;     /* -l; NULL: none. Replaces listen: */
     const char *model_file; /* -m; NULL: none. Adds provider "embedded" and an alias, the default model */
+    bool builtin_model;          /* without a file and without -m: the model inside the program, as "tiny" */
     const char *const *dialects; /* NULL-terminated: which of them providers from the environment may use;
                                     NULL: all */
     bool no_files; /* fuzzing: files that the configuration names are taken as read and never opened */

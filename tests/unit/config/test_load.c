@@ -48,7 +48,7 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-    static const char *const names[] = {"a.yaml", "key", "key2", "My Model.gguf"};
+    static const char *const names[] = {"a.yaml", "key", "key2", "My Model.gguf", "ca.pem", "m.gguf"};
     struct folder *folder = *state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         snprintf(folder->file, sizeof folder->file, "%s/%s", folder->path, names[i]);
@@ -293,10 +293,12 @@ static void test_paths_begin_at_the_file(void **state)
         "data_dir: data\n"
         "auth: { keys: [ { name: a, key_file: key } ] }\n"
         "providers:\n"
-        "  p: { dialect: openai, base_url: http://h, api_key_file: ./key2, ca_file: ../ca.pem }\n"
+        "  p: { dialect: openai, base_url: http://h, api_key_file: ./key2, ca_file: ./ca.pem }\n"
         "  e: { engine: llama, model_path: m.gguf }\n";
     (void)write_file(folder, "key", "abc\n", 4);
     (void)write_file(folder, "key2", "def\r\n", 5);
+    (void)write_file(folder, "ca.pem", "c", 1);
+    (void)write_file(folder, "m.gguf", "m", 1);
     const char *file = write_file(folder, "a.yaml", yaml, sizeof yaml - 1);
     struct ps_config *config = load_file(file, NULL, said, sizeof said);
     assert_string_equal(said, "");
@@ -309,11 +311,32 @@ static void test_paths_begin_at_the_file(void **state)
     assert_string_equal(config->providers[0].api_keys[0].value, "def");
     snprintf(path, sizeof path, "api_key_file %s/key2", folder->path);
     assert_string_equal(config->providers[0].api_keys[0].source, path);
-    snprintf(path, sizeof path, "%s/../ca.pem", folder->path);
+    snprintf(path, sizeof path, "%s/ca.pem", folder->path);
     assert_string_equal(config->providers[0].ca_file, path);
     snprintf(path, sizeof path, "%s/m.gguf", folder->path);
     assert_string_equal(config->providers[1].model_path, path);
     ps_config_unref(config);
+}
+
+static void test_files_that_are_not_there(void **state)
+{
+    struct folder *folder = *state;
+    char said[2048];
+    char expected[2048];
+    static const char yaml[] =
+        "listen: [ { address: \"127.0.0.1:0\", tls: { certificate: c.pem, key: k.pem } } ]\n"
+        "providers:\n"
+        "  p: { dialect: openai, base_url: http://h, ca_file: ca.pem }\n"
+        "  e: { engine: llama, model_path: m.gguf }\n";
+    const char *file = write_file(folder, "a.yaml", yaml, sizeof yaml - 1);
+    assert_null(load_file(file, NULL, said, sizeof said));
+    snprintf(expected, sizeof expected,
+             "%s:1: listen[0].tls.certificate: expected a file that can be read, found \"c.pem\"\n"
+             "%s:1: listen[0].tls.key: expected a file that can be read, found \"k.pem\"\n"
+             "%s:3: providers.p.ca_file: expected a file that can be read, found \"ca.pem\"\n"
+             "%s:4: providers.e.model_path: expected a file that can be read, found \"m.gguf\"\n",
+             file, file, file, file);
+    assert_string_equal(said, expected);
 }
 
 static void test_key_files(void **state)
@@ -680,6 +703,7 @@ int main(void)
         cmocka_unit_test(test_values_of_a_file),
         cmocka_unit_test(test_variables_fill_any_scalar),
         cmocka_unit_test_setup_teardown(test_paths_begin_at_the_file, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_files_that_are_not_there, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_key_files, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_files_that_cannot_be_read, make_folder, remove_folder),
         cmocka_unit_test_setup(test_the_example_loads, clear_environment),
