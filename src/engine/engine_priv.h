@@ -184,6 +184,7 @@ struct ps_engine {
     atomic_bool stopping;
     atomic_bool abort;                       /* nobody wants what is being computed */
     pthread_t thread;
+    int64_t next_progress_us;                /* engine thread: of a line in the log */
 
     pthread_mutex_t lock;
     pthread_cond_t wake;                     /* the engine thread sleeps here */

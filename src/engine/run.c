@@ -18,6 +18,8 @@
  * the thread serves only the closing of ports until the last one is gone and the engine is being unloaded.
  */
 
+#define PROGRESS_EVERY_US INT64_C(2000000) /* a line in the log, while a model loads */
+
 /* ---- the ends of jobs ---- */
 
 void ps_run_end_job(struct ps_run *run, struct ps_job *job)
@@ -365,8 +367,10 @@ static bool on_progress(float part, void *arg)
 {
     struct ps_engine *engine = arg;
     unsigned percent = part >= 1 ? 100 : part > 0 ? (unsigned)(part * 100) : 0;
-    unsigned before = atomic_exchange(&engine->progress, percent);
-    if (percent / 25 != before / 25 && percent < 100) {
+    int64_t now = ps_clock_us();
+    atomic_store(&engine->progress, percent);
+    if (now >= engine->next_progress_us && percent < 100) {
+        engine->next_progress_us = now + PROGRESS_EVERY_US;
         struct ps_log_line line;
         ps_log_begin(&line, PS_LOG_INFO, "model loading");
         ps_log_cstr(&line, "provider", engine->options.name);
@@ -496,6 +500,7 @@ void *ps_engine_run(void *arg)
     struct ps_run run = {.engine = engine};
     struct ps_fault fault = {0};
     int64_t began = ps_clock_us();
+    engine->next_progress_us = began + PROGRESS_EVERY_US;
     (void)pthread_setname_np(pthread_self(), "engine");
     ps_queue_init(&run.generate);
     ps_queue_init(&run.embed);
