@@ -165,6 +165,13 @@ void ps_decoder_free(struct ps_decoder *decoder)
 
 enum ps_decode ps_decoder_feed(struct ps_decoder *decoder, const char *ptr, size_t len)
 {
+    if (decoder->lf_due && len > 0) {
+        struct ps_event event = {.kind = PS_EVENT_OPAQUE, .raw = ps_slice(ptr, 1)};
+        decoder->lf_due = false;
+        if (ptr[0] == '\n' && !decoder->on_event(decoder->arg, &event)) {
+            decoder->stopped = true;
+        }
+    }
     if (decoder->stopped || decoder->broken || decoder->ended || len == 0) {
         return ps_decoder_result(decoder);
     }
@@ -232,13 +239,26 @@ int ps_dialect_models(const struct ps_dialect *dialect, struct ps_slice body,
 
 /* ---- writer ---- */
 
-struct ps_writer *ps_writer_new(const struct ps_dialect *dialect, enum ps_writer_mode mode,
-                                size_t max_bytes, struct ps_arena *arena)
+bool ps_dialect_has_writer(const struct ps_dialect *dialect, enum ps_operation operation)
 {
+    return dialect->writer_size > 0 && operation < PS_OP_COUNT &&
+           (dialect->writes & (1U << operation)) != 0;
+}
+
+static bool copy_text(struct ps_arena *arena, struct ps_slice *text)
+{
+    *text = text->len > 0 ? ps_arena_copy(arena, *text) : PS_SLICE_LIT("");
+    return text->ptr != NULL;
+}
+
+struct ps_writer *ps_writer_new(const struct ps_dialect *dialect,
+                                const struct ps_writer_options *options, struct ps_arena *arena)
+{
+    struct ps_writer_options copy = *options;
     struct ps_writer *writer;
 
-    (void)arena;
-    if (dialect->writer_size == 0) {
+    if (!ps_dialect_has_writer(dialect, options->operation) || !copy_text(arena, &copy.id) ||
+        !copy_text(arena, &copy.model)) {
         return NULL;
     }
     writer = ps_calloc(1, dialect->writer_size);
@@ -246,8 +266,7 @@ struct ps_writer *ps_writer_new(const struct ps_dialect *dialect, enum ps_writer
         return NULL;
     }
     writer->dialect = dialect;
-    writer->mode = mode;
-    writer->max_bytes = max_bytes;
+    writer->options = copy;
     if (dialect->writer_init(writer) != 0) {
         ps_writer_free(writer);
         return NULL;
@@ -265,7 +284,7 @@ void ps_writer_free(struct ps_writer *writer)
 
 const char *ps_writer_content_type(const struct ps_writer *writer)
 {
-    switch (writer->mode) {
+    switch (writer->options.mode) {
     case PS_WRITER_SSE:
         return "text/event-stream; charset=utf-8";
     case PS_WRITER_TEXT:

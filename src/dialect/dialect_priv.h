@@ -11,6 +11,8 @@
  * zeros.
  */
 
+struct ps_prompt_build;
+
 struct ps_reader {
     const struct ps_dialect *dialect;
     struct ps_reader_options options;
@@ -28,13 +30,13 @@ struct ps_decoder {
     bool withheld;         /* about raw */
     bool stopped;          /* on_event has returned false */
     bool broken;
-    bool ended; /* DONE or FAULT was told: what follows is dropped */
+    bool ended;  /* DONE or FAULT was told: what follows is dropped */
+    bool lf_due; /* but for an LF, where the terminal marker ended with a CR */
 };
 
 struct ps_writer {
     const struct ps_dialect *dialect;
-    enum ps_writer_mode mode;
-    size_t max_bytes;
+    struct ps_writer_options options; /* id and model are in the arena */
 };
 
 struct ps_dialect {
@@ -52,7 +54,11 @@ struct ps_dialect {
                        struct ps_fault *ret_fault);
     int (*reader_finish)(struct ps_reader *reader, struct ps_fault *ret_fault);
 
+    /* NULL: requests of this family are only relayed */
+    int (*prompt)(struct ps_prompt_build *build, const struct ps_request *request);
+
     size_t writer_size; /* 0: answers of this family are only relayed */
+    unsigned writes;    /* bit per operation */
     int (*writer_init)(struct ps_writer *writer);
     void (*writer_deinit)(struct ps_writer *writer);
     int (*writer_event)(struct ps_writer *writer, const struct ps_event *event, struct ps_buf *out,

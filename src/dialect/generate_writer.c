@@ -9,7 +9,7 @@ int ps_generate_writer_init(struct ps_writer *base)
 {
     struct ps_generate_writer *writer = (struct ps_generate_writer *)base;
 
-    ps_buf_init(&writer->text, base->max_bytes);
+    ps_buf_init(&writer->text, base->options.max_bytes);
     writer->usage = PS_USAGE_NONE;
     return 0;
 }
@@ -27,7 +27,7 @@ static int write_text(struct ps_generate_writer *writer, struct ps_slice text, s
     if (text.len == 0) {
         return 0;
     }
-    switch (writer->base.mode) {
+    switch (writer->base.options.mode) {
     case PS_WRITER_TEXT:
         ps_buf_slice(out, text);
         return 0;
@@ -42,7 +42,7 @@ static int write_text(struct ps_generate_writer *writer, struct ps_slice text, s
         if (!writer->text.failed) {
             return 0;
         }
-        if (writer->text.len + text.len <= writer->base.max_bytes) {
+        if (writer->text.len + text.len <= writer->base.options.max_bytes) {
             return ps_fault_set(ret_fault, PS_FAULT_NO_MEMORY, NULL,
                                 "The gateway is short of memory for this answer.");
         }
@@ -195,7 +195,7 @@ void ps_generate_writer_end(struct ps_writer *base, const struct ps_answer_info 
 {
     const struct ps_generate_writer *writer = (const struct ps_generate_writer *)base;
 
-    switch (base->mode) {
+    switch (base->options.mode) {
     case PS_WRITER_WHOLE:
         write_whole(writer, info, out);
         break;

@@ -40,6 +40,57 @@ int ps_openai_reader_feed(struct ps_reader *reader, const char *ptr, size_t len,
                           struct ps_fault *ret_fault);
 int ps_openai_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault);
 
+/* ---- front: openai_prompt.c ---- */
+
+int ps_openai_prompt(struct ps_prompt_build *build, const struct ps_request *request);
+
+/* ---- front: openai_writer.c ---- */
+
+enum {
+    PS_OPENAI_TEXT,
+    PS_OPENAI_REASONING,
+    PS_OPENAI_REFUSAL,
+    PS_OPENAI_SAID
+};
+
+/* Log probabilities that wait for the chunk they go out with, or for the end. Chat has one list of
+ * tokens; completions have four lists side by side. */
+enum {
+    PS_LOGPROB_TOKENS, /* chat: whole entries */
+    PS_LOGPROB_VALUES,
+    PS_LOGPROB_TOP,
+    PS_LOGPROB_OFFSETS,
+    PS_LOGPROB_LISTS,
+};
+
+struct ps_openai_writer {
+    struct ps_writer base;
+    struct ps_buf head;                 /* of every chunk, up to its choices */
+    struct ps_buf said[PS_OPENAI_SAID]; /* WHOLE: what was said so far */
+    struct ps_buf logprobs[PS_LOGPROB_LISTS];
+    struct ps_buf data; /* embeddings, as JSON */
+    uint64_t offset;    /* completions: characters in the tokens so far */
+    bool started;       /* the role has gone out */
+    const char *finish; /* static; NULL: none yet */
+    bool has_usage;
+    struct ps_usage usage;
+};
+
+int ps_openai_writer_init(struct ps_writer *writer);
+void ps_openai_writer_deinit(struct ps_writer *writer);
+int ps_openai_writer_event(struct ps_writer *writer, const struct ps_event *event,
+                           struct ps_buf *out, struct ps_fault *ret_fault);
+void ps_openai_writer_end(struct ps_writer *writer, const struct ps_answer_info *info,
+                          struct ps_buf *out);
+
+/* openai_logprobs.c: notes one token; writes what was noted (null when that is nothing) and forgets
+ * it. */
+void ps_openai_note_logprobs(struct ps_openai_writer *writer, const struct ps_event *event);
+void ps_openai_write_logprobs(struct ps_openai_writer *writer, struct ps_buf *out);
+
+/* openai_embedding.c: one element of a list of embeddings. */
+void ps_openai_write_embedding(const struct ps_event *event, bool base64, struct ps_buf *out);
+
 /* ---- back: openai_encode.c, openai_neutral.c ---- */
 
 int ps_openai_encode(const struct ps_request *request, const struct ps_encode_options *options,

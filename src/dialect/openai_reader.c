@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "json_walk.h"
 #include "openai_priv.h"
 
 /*
@@ -17,6 +18,7 @@ enum {
     STREAM,
     STREAM_OPTIONS,
     INCLUDE_USAGE,
+    ENCODING_FORMAT,
     OTHERS,
 };
 
@@ -25,6 +27,8 @@ static const struct ps_field_rule rules[] = {
     [STREAM] = {"stream", PS_FIELD_BOOL, true, ALL, 0, 0, 0},
     [STREAM_OPTIONS] = {"stream_options", PS_FIELD_OBJECT, true, TEXT, 0, 0, 0},
     [INCLUDE_USAGE] = {"stream_options.include_usage", PS_FIELD_BOOL, true, TEXT, 0, 0, 0},
+    /* only noted: an upstream knows what it offers */
+    [ENCODING_FORMAT] = {"encoding_format", PS_FIELD_TEXT, false, 0, 0, 0, 0},
     [OTHERS] = {"messages", PS_FIELD_MESSAGES, true, CHAT, CHAT, 0, 0},
     {"messages.*", PS_FIELD_MESSAGE, false, 0, 0, 0, 0},
     {"messages.*.role", PS_FIELD_ROLE, false, 0, 0, 0, 0},
@@ -156,6 +160,21 @@ int ps_openai_reader_feed(struct ps_reader *base, const char *ptr, size_t len,
 
 /* ---- the body is whole ---- */
 
+#define BASE64_RAW 64 /* escaped at the longest */
+
+static bool wants_base64(const struct ps_openai_reader *reader)
+{
+    const struct ps_field *field = &reader->fields.found[ENCODING_FORMAT];
+    size_t len = (size_t)(field->span.end - field->span.start);
+    char raw[BASE64_RAW];
+
+    if (len < 2 || len > sizeof(raw) || field->type != PS_JSON_STRING) {
+        return false;
+    }
+    ps_chain_copy(reader->base.request->body, (size_t)field->span.start, len, raw);
+    return ps_json_key_is(ps_slice(raw, len), PS_SLICE_LIT("base64"));
+}
+
 static int fill_stream_options(struct ps_openai_reader *reader, struct ps_fault *ret_fault)
 {
     struct ps_request *request = reader->base.request;
@@ -169,6 +188,7 @@ static int fill_stream_options(struct ps_openai_reader *reader, struct ps_fault 
     request->stream_options_span = options->span;
     request->include_usage_span = include->span;
     request->include_usage = ps_field_true(include);
+    request->base64 = request->operation == PS_OP_EMBED && wants_base64(reader);
     request->stream_options_empty =
         ps_field_has(options) && ps_body_is_empty(request->body, options->span);
     return 0;

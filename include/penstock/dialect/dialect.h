@@ -166,10 +166,22 @@ enum ps_writer_mode {
     PS_WRITER_SSE,
     PS_WRITER_TEXT, /* bare text as it comes */
 };
+struct ps_writer_options {
+    enum ps_operation operation;
+    enum ps_writer_mode mode;
+    size_t max_bytes;   /* of what is held until the end: a whole answer; -1 with a fault above */
+    bool include_usage; /* OpenAI's streams: the client asked for the usage chunk */
+    bool base64;        /* embeddings as bytes */
+    struct ps_slice id; /* gen_… : OpenAI's door makes its own prefix from it; others as they are */
+    struct ps_slice model; /* the name to show */
+    int64_t created_s;     /* UTC */
+};
 struct ps_writer;
-/* Only for families whose answers are always translated (generate). NULL when memory is short. */
-struct ps_writer *ps_writer_new(const struct ps_dialect *dialect, enum ps_writer_mode mode,
-                                size_t max_bytes, struct ps_arena *arena)
+/* Whether answers to this operation can be written for this front from events without raw bytes. */
+bool ps_dialect_has_writer(const struct ps_dialect *dialect, enum ps_operation operation);
+/* Copies what it keeps of the options. NULL when memory is short, or it has no such writer. */
+struct ps_writer *ps_writer_new(const struct ps_dialect *dialect,
+                                const struct ps_writer_options *options, struct ps_arena *arena)
     __attribute__((warn_unused_result));
 void ps_writer_free(struct ps_writer *writer);
 const char *ps_writer_content_type(const struct ps_writer *writer);

@@ -6,6 +6,7 @@
 #include "penstock/base/slice.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /*
@@ -26,9 +27,10 @@ enum ps_event_kind {
     PS_EVENT_REFUSAL,   /* commits */
     PS_EVENT_TOOL_CALL, /* commits */
     PS_EVENT_CITATION,
-    PS_EVENT_LOGPROBS,
-    PS_EVENT_MEDIA,  /* commits */
-    PS_EVENT_RESULT, /* a whole answer is complete and valid: commits */
+    PS_EVENT_LOGPROBS,  /* of one token, before the TEXT that has its last byte */
+    PS_EVENT_EMBEDDING, /* one vector: commits */
+    PS_EVENT_MEDIA,     /* commits */
+    PS_EVENT_RESULT,    /* a whole answer is complete and valid: commits */
     PS_EVENT_USAGE,
     PS_EVENT_FINISH, /* commits */
     PS_EVENT_PING,   /* comment, keep-alive */
@@ -58,6 +60,12 @@ struct ps_usage {
 };
 #define PS_USAGE_NONE ((struct ps_usage){-1, -1, -1, -1, -1})
 
+/* A token as the model has it: raw bytes, maybe part of a character. */
+struct ps_event_logprob {
+    struct ps_slice token;
+    float logprob;
+};
+
 struct ps_event {
     enum ps_event_kind kind;
     uint32_t choice; /* index among n answers */
@@ -66,10 +74,17 @@ struct ps_event {
     bool withheld; /* raw is not for the client (a usage chunk it did not ask for) */
     struct ps_slice
         text; /* TEXT, REASONING, REFUSAL: unescaped UTF-8; only when fields were asked for */
-    enum ps_finish finish;        /* FINISH */
-    struct ps_slice finish_text;  /* FINISH: the upstream's own word, unescaped */
-    struct ps_usage usage;        /* USAGE */
-    const struct ps_fault *fault; /* FAULT */
+    enum ps_finish finish;           /* FINISH */
+    struct ps_slice finish_text;     /* FINISH: the upstream's own word, unescaped */
+    struct ps_usage usage;           /* USAGE */
+    const struct ps_fault *fault;    /* FAULT */
+    struct ps_event_logprob logprob; /* LOGPROBS: the chosen token; from models in this process */
+    const struct ps_event_logprob
+        *top; /* LOGPROBS: the likeliest, best first; may have the chosen */
+    size_t top_count;
+    uint32_t index;      /* EMBEDDING: of the input */
+    const float *vector; /* EMBEDDING */
+    size_t dimensions;
 };
 
 /* Return false to stop: the decoder's feed then returns PS_DECODE_STOPPED and must not be fed

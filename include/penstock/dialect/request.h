@@ -75,6 +75,7 @@ struct ps_request {
     struct ps_span include_usage_span;  /* its include_usage value */
     bool stream_options_empty;          /* {} */
     bool include_usage;                 /* the client asked for the usage chunk */
+    bool base64;                        /* embeddings: the client wants them as bytes */
     bool multipart;                     /* model_span is bytes of a form field */
     struct ps_neutral *neutral;         /* NULL: not built */
 };

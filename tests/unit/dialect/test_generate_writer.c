@@ -31,6 +31,14 @@ static const struct ps_event answer[] = {
     "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":4,\"total_tokens\":7},"                  \
     "\"timing\":{\"queue_ms\":0.000,\"first_token_ms\":12.345,\"total_ms\":2000.001}}"
 
+static struct ps_writer *new_writer(struct rig *rig, enum ps_writer_mode mode, size_t max_bytes)
+{
+    const struct ps_writer_options options = {
+        .operation = PS_OP_CHAT, .mode = mode, .max_bytes = max_bytes};
+
+    return ps_writer_new(ps_dialect_of_family(PS_FAMILY_GENERATE), &options, &rig->arena);
+}
+
 static void writes_each_mode(void **state)
 {
     static const struct {
@@ -58,8 +66,7 @@ static void writes_each_mode(void **state)
 
         rig_init(&rig);
         ps_buf_init(&out, 4096);
-        writer =
-            ps_writer_new(ps_dialect_of_family(PS_FAMILY_GENERATE), rows[i].mode, 4096, &rig.arena);
+        writer = new_writer(&rig, rows[i].mode, 4096);
         assert_non_null(writer);
         assert_string_equal(ps_writer_content_type(writer), rows[i].type);
         for (size_t j = 0; j < ANSWER_COUNT; j++) {
@@ -89,8 +96,7 @@ static void says_null_for_what_is_unknown(void **state)
     (void)state;
     rig_init(&rig);
     ps_buf_init(&out, 4096);
-    writer =
-        ps_writer_new(ps_dialect_of_family(PS_FAMILY_GENERATE), PS_WRITER_WHOLE, 4096, &rig.arena);
+    writer = new_writer(&rig, PS_WRITER_WHOLE, 4096);
     assert_non_null(writer);
     ps_writer_end(writer, &nothing, &out);
     ps_buf_byte(&out, '\0');
@@ -120,8 +126,7 @@ static void bounds_whole_answers(void **state)
     (void)state;
     rig_init(&rig);
     ps_buf_init(&out, 4096);
-    writer =
-        ps_writer_new(ps_dialect_of_family(PS_FAMILY_GENERATE), PS_WRITER_WHOLE, 12, &rig.arena);
+    writer = new_writer(&rig, PS_WRITER_WHOLE, 12);
     assert_non_null(writer);
     assert_int_equal(ps_writer_event(writer, &piece, &out, &rig.fault), 0);
     assert_int_equal(ps_writer_event(writer, &piece, &out, &rig.fault), 0);
@@ -129,18 +134,17 @@ static void bounds_whole_answers(void **state)
     assert_int_equal(rig.fault.kind, PS_FAULT_UPSTREAM_BROKEN);
     ps_writer_free(writer);
     (void)ps_mem_fail_after(1);
-    writer =
-        ps_writer_new(ps_dialect_of_family(PS_FAMILY_GENERATE), PS_WRITER_WHOLE, 12, &rig.arena);
+    writer = new_writer(&rig, PS_WRITER_WHOLE, 12);
     assert_non_null(writer);
     assert_int_equal(ps_writer_event(writer, &piece, &out, &rig.fault), -1);
     assert_int_equal(rig.fault.kind, PS_FAULT_NO_MEMORY);
     ps_writer_free(writer);
     (void)ps_mem_fail_after(0);
-    assert_null(
-        ps_writer_new(ps_dialect_of_family(PS_FAMILY_GENERATE), PS_WRITER_WHOLE, 12, &rig.arena));
+    assert_null(new_writer(&rig, PS_WRITER_WHOLE, 12));
     (void)ps_mem_fail_after(-1);
-    assert_null(
-        ps_writer_new(ps_dialect_of_family(PS_FAMILY_OPENAI), PS_WRITER_WHOLE, 12, &rig.arena));
+    assert_false(ps_dialect_has_writer(ps_dialect_of_family(PS_FAMILY_GENERATE), PS_OP_EMBED));
+    assert_null(ps_writer_new(ps_dialect_of_family(PS_FAMILY_GENERATE),
+                              &(struct ps_writer_options){.operation = PS_OP_EMBED}, &rig.arena));
     ps_buf_deinit(&out);
     rig_deinit(&rig);
 }

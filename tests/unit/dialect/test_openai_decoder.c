@@ -55,6 +55,7 @@ static const char *const kinds[] = {
     [PS_EVENT_TOOL_CALL] = "tool",
     [PS_EVENT_CITATION] = "citation",
     [PS_EVENT_LOGPROBS] = "logprobs",
+    [PS_EVENT_EMBEDDING] = "embedding",
     [PS_EVENT_MEDIA] = "media",
     [PS_EVENT_RESULT] = "result",
     [PS_EVENT_USAGE] = "usage",

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "number.h"
+#include "openai_priv.h"
+
+static void write_floats(const float *vector, size_t count, struct ps_buf *out)
+{
+    ps_buf_byte(out, '[');
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0) {
+            ps_buf_byte(out, ',');
+        }
+        ps_dialect_write_float(out, vector[i]);
+    }
+    ps_buf_byte(out, ']');
+}
+
+/* Byte `at` of the vector in the order the API has, little end first. */
+static uint32_t byte_of(const float *vector, size_t at)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &vector[at / 4], sizeof(bits));
+    return bits >> (at % 4 * 8) & 0xff;
+}
+
+static void write_base64(const float *vector, size_t count, struct ps_buf *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t len = count * 4;
+    char *to;
+
+    ps_buf_byte(out, '"');
+    to = ps_buf_reserve(out, (len + 2) / 3 * 4);
+    if (to == NULL) {
+        return;
+    }
+    for (size_t at = 0; at < len; at += 3) {
+        uint32_t three = byte_of(vector, at) << 16;
+
+        three |= at + 1 < len ? byte_of(vector, at + 1) << 8 : 0;
+        three |= at + 2 < len ? byte_of(vector, at + 2) : 0;
+        *to++ = digits[three >> 18];
+        *to++ = digits[three >> 12 & 63];
+        *to++ = at + 1 < len ? digits[three >> 6 & 63] : '=';
+        *to++ = at + 2 < len ? digits[three & 63] : '=';
+    }
+    ps_buf_commit(out, (len + 2) / 3 * 4);
+    ps_buf_byte(out, '"');
+}
+
+void ps_openai_write_embedding(const struct ps_event *event, bool base64, struct ps_buf *out)
+{
+    if (out->len > 0) {
+        ps_buf_byte(out, ',');
+    }
+    ps_buf_cstr(out, "{\"object\":\"embedding\",\"index\":");
+    ps_buf_uint(out, event->index);
+    ps_buf_cstr(out, ",\"embedding\":");
+    if (base64) {
+        write_base64(event->vector, event->dimensions, out);
+    } else {
+        write_floats(event->vector, event->dimensions, out);
+    }
+    ps_buf_byte(out, '}');
+}
