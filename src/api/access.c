@@ -6,9 +6,9 @@
 #include <string.h>
 
 /*
- * Who may knock. A web page must not be able to spend the keys of a gateway on its reader's machine: a foreign
- * Origin is refused (forms and text posts need no preflight), and on loopback Host must name this machine (a name
- * that an attacker's DNS points at 127.0.0.1 does not).
+ * Who may knock. A web page must not be able to spend the keys of a gateway on its reader's
+ * machine: a foreign Origin is refused (forms and text posts need no preflight), and on loopback
+ * Host must name this machine (a name that an attacker's DNS points at 127.0.0.1 does not).
  */
 
 static bool is_local_host(struct ps_slice host)
@@ -60,7 +60,8 @@ static bool is_trusted(const struct ps_config *config, const struct ps_peer *pee
 {
     for (size_t i = 0; i < config->trusted_proxy_count; i++) {
         const struct ps_config_net *net = &config->trusted_proxies[i];
-        if (net->is_unix || peer->is_unix ? net->is_unix && peer->is_unix : in_net(peer->address, net)) {
+        if (net->is_unix || peer->is_unix ? net->is_unix && peer->is_unix
+                                          : in_net(peer->address, net)) {
             return true;
         }
     }
@@ -81,10 +82,11 @@ int ps_access_check(struct ps_conn *conn, struct ps_fault *fault)
 {
     const struct ps_http_head *head = conn->request.head;
     const struct ps_config *config = ps_conn_config(conn);
-    if (conn->listener_loopback && !conn->listener_unix && head->host.len > 0 && !is_local_host(head->host) &&
-        !is_trusted(config, ps_stream_peer(conn->stream))) {
+    if (conn->listener_loopback && !conn->listener_unix && head->host.len > 0 &&
+        !is_local_host(head->host) && !is_trusted(config, ps_stream_peer(conn->stream))) {
         return ps_fault_set(fault, PS_FAULT_FORBIDDEN_HOST, NULL,
-                            "This address is only for this machine: the Host header must be localhost, 127.0.0.1 or "
+                            "This address is only for this machine: the Host header must be "
+                            "localhost, 127.0.0.1 or "
                             "[::1] (or come from one of trusted_proxies).");
     }
     size_t origins = 0;
@@ -93,8 +95,9 @@ int ps_access_check(struct ps_conn *conn, struct ps_fault *fault)
         return 0;
     }
     if (origins > 1 || !origin_allowed(config, origin)) {
-        return ps_fault_set(fault, PS_FAULT_FORBIDDEN_ORIGIN, NULL,
-                            "Web pages of this origin may not use this gateway: it is not in cors.origins.");
+        return ps_fault_set(
+            fault, PS_FAULT_FORBIDDEN_ORIGIN, NULL,
+            "Web pages of this origin may not use this gateway: it is not in cors.origins.");
     }
     conn->request.origin = origin;
     return 0;
@@ -137,8 +140,9 @@ int ps_access_identify(struct ps_conn *conn, struct ps_fault *fault)
     if (granted) {
         return 0;
     }
-    return ps_fault_set(fault, PS_FAULT_UNAUTHORIZED, NULL,
-                        "A valid API key is needed, in \"Authorization: Bearer …\", \"x-api-key\" or \"api-key\".");
+    return ps_fault_set(
+        fault, PS_FAULT_UNAUTHORIZED, NULL,
+        "A valid API key is needed, in \"Authorization: Bearer …\", \"x-api-key\" or \"api-key\".");
 }
 
 struct ps_slice ps_access_credential(const struct ps_conn *conn)
@@ -148,7 +152,8 @@ struct ps_slice ps_access_credential(const struct ps_conn *conn)
     presented(conn, keys);
     for (size_t i = 0; i < CREDENTIALS; i++) {
         struct ps_identity identity;
-        if (keys[i].len > 0 && (config->auth != PS_AUTH_KEYS || !ps_identify(config, keys[i], &identity))) {
+        if (keys[i].len > 0 &&
+            (config->auth != PS_AUTH_KEYS || !ps_identify(config, keys[i], &identity))) {
             return keys[i];
         }
     }
@@ -163,7 +168,8 @@ void ps_access_client(struct ps_conn *conn)
     if (ps_conn_config(conn)->trusted_proxy_count == 0 || !is_trusted(ps_conn_config(conn), peer)) {
         return;
     }
-    /* The last address was written by the proxy we trust; what stands before it anybody may have sent. */
+    /* The last address was written by the proxy we trust; what stands before it anybody may have
+     * sent. */
     size_t count = 0;
     struct ps_slice forwarded = ps_http_value(request->head, "x-forwarded-for", &count);
     if (count != 1) {

@@ -10,27 +10,32 @@
 #include <unistd.h>
 
 /*
- * A client connection: requests come in one after the other, each is answered before the next is read.
+ * A client connection: requests come in one after the other, each is answered before the next is
+ * read.
  *
- * The happy path: IDLE until a byte comes (HEAD); the complete head is checked, cheapest first, and its door opens;
- * the body goes to the door as it comes (BODY); at its end the door answers (ANSWERING); when the answer is queued
- * the request ends, at the end of the turn, and the connection is IDLE again, or closes.
+ * The happy path: IDLE until a byte comes (HEAD); the complete head is checked, cheapest first, and
+ * its door opens; the body goes to the door as it comes (BODY); at its end the door answers
+ * (ANSWERING); when the answer is queued the request ends, at the end of the turn, and the
+ * connection is IDLE again, or closes.
  *
- * How it fails: framing that is wrong or over a limit is answered and closed, since where the next request begins is
- * not known any more. A request that is refused for another reason is answered after its body has been read and
- * dropped, so that the connection stays usable, unless that is long: then answered at once and closed. A client that
- * ends its side while an answer is due is gone: the exchange is cancelled. Slow heads and bodies are answered 408.
- * Every way out leads through CLOSING to the stream's last callback, which frees the connection.
+ * How it fails: framing that is wrong or over a limit is answered and closed, since where the next
+ * request begins is not known any more. A request that is refused for another reason is answered
+ * after its body has been read and dropped, so that the connection stays usable, unless that is
+ * long: then answered at once and closed. A client that ends its side while an answer is due is
+ * gone: the exchange is cancelled. Slow heads and bodies are answered 408. Every way out leads
+ * through CLOSING to the stream's last callback, which frees the connection.
  */
 
-#define LINE_BYTES 8192
-#define ARENA_EXTRA (4u << 20)
-#define HIGH_BYTES (256u << 10)
-#define LOW_BYTES (64u << 10)
-#define PENDING_EXTRA (64u << 10) /* input taken while an answer is due, beside one head */
-#define DISCARD_BYTES (1u << 20)  /* of a refused request's body that is read to keep the connection */
-#define DRAIN_IDLE_US INT64_C(1000000) /* a request may be on its way to an idle connection when the drain begins */
-#define SLOW_BYTES_PER_S 1024     /* a body may take body_timeout and a second for each of these */
+#define LINE_BYTES    8192
+#define ARENA_EXTRA   (4u << 20)
+#define HIGH_BYTES    (256u << 10)
+#define LOW_BYTES     (64u << 10)
+#define PENDING_EXTRA (64u << 10) /* input kept while an answer is due, beside one head */
+#define DISCARD_BYTES                                                                              \
+    (1u << 20) /* of a refused request's body that is read to keep the connection */
+#define DRAIN_IDLE_US                                                                              \
+    INT64_C(1000000) /* a request may be on its way to an idle connection when the drain begins */
+#define SLOW_BYTES_PER_S 1024 /* a body may take body_timeout and a second for each of these */
 
 static int64_t ms(int64_t value)
 {
@@ -75,7 +80,8 @@ static void end_request(struct ps_conn *conn)
 {
     struct ps_conn_request *request = &conn->request;
     if (request->exchange != NULL) {
-        ps_exchange_end(request->exchange, request->reason, request->status, request->sent, &request->fault);
+        ps_exchange_end(request->exchange, request->reason, request->status, request->sent,
+                        &request->fault);
         request->exchange = NULL;
     } else if (request->status != 0) {
         record_own(conn);
@@ -110,7 +116,8 @@ void ps_conn_answered(struct ps_conn *conn, enum ps_end_reason reason, const str
     ps_loop_defer(conn->server->gl->loop, &conn->next, PS_PHASE_WORK);
 }
 
-void ps_conn_cut(struct ps_conn *conn, enum ps_end_reason reason, const struct ps_fault *fault, bool flush)
+void ps_conn_cut(struct ps_conn *conn, enum ps_end_reason reason, const struct ps_fault *fault,
+                 bool flush)
 {
     if (fault != NULL && fault != &conn->request.fault) {
         conn->request.fault = *fault;
@@ -130,9 +137,11 @@ static bool refuse_later(struct ps_conn *conn, const struct ps_fault *fault)
     const struct ps_http_head *head = request->head;
     request->fault = *fault;
     request->discard_body = true;
-    /* A client that waits for 100 Continue may never send the body; a long one is not worth reading. */
-    bool worth_reading = !head->has_body || (!head->expect_continue &&
-                                             (head->chunked || head->content_length <= DISCARD_BYTES));
+    /* A client that waits for 100 Continue may never send the body; a long one is not worth
+     * reading. */
+    bool worth_reading =
+        !head->has_body ||
+        (!head->expect_continue && (head->chunked || head->content_length <= DISCARD_BYTES));
     if (!worth_reading) {
         request->keep_alive = false;
         ps_reply_fault(conn, fault);
@@ -158,7 +167,8 @@ static int admit(struct ps_conn *conn, struct ps_fault *fault)
     const struct ps_http_head *head = request->head;
     if (conn->refuse) {
         request->keep_alive = false;
-        return ps_fault_set(fault, PS_FAULT_OVERLOADED, NULL, "Too many connections are open; try again later.");
+        return ps_fault_set(fault, PS_FAULT_OVERLOADED, NULL,
+                            "Too many connections are open; try again later.");
     }
     if (ps_access_check(conn, fault) != 0) {
         return -1;
@@ -173,7 +183,8 @@ static int admit(struct ps_conn *conn, struct ps_fault *fault)
     if (head->method == PS_HTTP_OPTIONS) {
         return 0;
     }
-    if (check_method(conn, fault) != 0 || (!request->door->open && ps_access_identify(conn, fault) != 0)) {
+    if (check_method(conn, fault) != 0 ||
+        (!request->door->open && ps_access_identify(conn, fault) != 0)) {
         return -1;
     }
     return request->door->kind == PS_DOOR_EXCHANGE ? ps_inference_open(conn, fault) : 0;
@@ -205,7 +216,8 @@ static bool on_head(void *arg, const struct ps_http_head *head)
     return true;
 }
 
-/* The head is admitted and its body within the limit, which the parser checks after on_head; none of it came along. */
+/* The head is admitted and its body within the limit, which the parser checks after on_head; none
+ * of it came along. */
 static void send_continue(struct ps_conn *conn)
 {
     conn->request.continue_due = false;
@@ -215,7 +227,8 @@ static void send_continue(struct ps_conn *conn)
     }
 }
 
-/* Time for the next piece of the body: body_timeout from now, but the whole body must not trickle. */
+/* Time for the next piece of the body: body_timeout from now, but the whole body must not trickle.
+ */
 static void push_body_timer(struct ps_conn *conn)
 {
     const struct ps_conn_request *request = &conn->request;
@@ -256,7 +269,8 @@ static void answer_options(struct ps_conn *conn)
         ps_door_allow(conn->request.door, allow, sizeof(allow));
     }
     ps_http_write_header_cstr(&out, "allow", allow);
-    struct ps_slice headers = ps_http_value(conn->request.head, "access-control-request-headers", NULL);
+    struct ps_slice headers =
+        ps_http_value(conn->request.head, "access-control-request-headers", NULL);
     if (conn->request.origin.len > 0) {
         ps_http_write_header_cstr(&out, "access-control-allow-methods", allow);
         if (headers.len > 0) {
@@ -297,23 +311,28 @@ static void refuse_framing(struct ps_conn *conn, const struct ps_fault *fault)
     if (request->received_us == 0) {
         request->received_us = ps_clock_us();
         ps_id_make(&request->id, "req_");
-        (void)snprintf(request->client, sizeof(request->client), "%s", ps_stream_peer(conn->stream)->text);
+        (void)snprintf(request->client, sizeof(request->client), "%s",
+                       ps_stream_peer(conn->stream)->text);
     }
     request->keep_alive = false;
     conn->state = PS_CONN_ANSWERING;
     ps_reply_fault(conn, fault);
 }
 
+/*
+ * Reading goes on while an answer is due, or its client could not be seen to leave. Who pipelines
+ * more than we keep gets this answer and a closed connection (RFC 9112, section 9.3.2: such
+ * requests may go unanswered).
+ */
 static void keep_pending(struct ps_conn *conn, const char *ptr, size_t len)
 {
-    if (len == 0) {
+    if (len == 0 || conn->close_after) {
         return;
     }
     ps_buf_append(&conn->pending, ptr, len);
     if (conn->pending.failed) {
-        close_conn(conn, false); /* more than the socket was to be read for: cannot happen but by lack of memory */
-    } else if (conn->pending.len > conn->limits.header_bytes) {
-        ps_stream_read(conn->stream, false);
+        conn->close_after = true;
+        ps_buf_deinit(&conn->pending);
     }
 }
 
@@ -370,9 +389,6 @@ static void begin_next(struct ps_conn *conn)
         ps_buf_init(&conn->pending, pending.max);
         feed(conn, pending.ptr, pending.len);
         ps_buf_deinit(&pending);
-    }
-    if (conn->state != PS_CONN_CLOSING) {
-        ps_stream_read(conn->stream, true);
     }
 }
 
@@ -458,7 +474,8 @@ static void on_timer(struct ps_timer *timer)
         close_conn(conn, true);
     } else if (conn->state == PS_CONN_HEAD || conn->state == PS_CONN_BODY) {
         struct ps_fault fault;
-        (void)ps_fault_set(&fault, PS_FAULT_REQUEST_TIMEOUT, NULL, "The request %s did not come in time.",
+        (void)ps_fault_set(&fault, PS_FAULT_REQUEST_TIMEOUT, NULL,
+                           "The request %s did not come in time.",
                            conn->state == PS_CONN_HEAD ? "head" : "body");
         refuse_framing(conn, &fault);
     } else if (conn->state == PS_CONN_ANSWERING) {
@@ -503,7 +520,8 @@ static struct ps_conn *make(struct ps_server_listener *listener)
     conn->server = server;
     conn->listener_loopback = listener->is_loopback;
     conn->listener_unix = listener->is_unix;
-    conn->limits = (struct ps_http_limits){LINE_BYTES, (size_t)limits->header_bytes, limits->body_bytes};
+    conn->limits =
+        (struct ps_http_limits){LINE_BYTES, (size_t)limits->header_bytes, limits->body_bytes};
     ps_arena_init(&conn->arena, (size_t)limits->header_bytes + ARENA_EXTRA);
     ps_buf_init(&conn->pending, (size_t)limits->header_bytes + PENDING_EXTRA + PS_READ_BUFFER);
     ps_timer_init(&conn->timer, server->gl->loop, on_timer);
@@ -535,7 +553,8 @@ void ps_conn_accept(void *arg, int fd)
             .handshake_timeout_us = ms(limits->header_timeout),
         };
         conn->refuse = refuse;
-        conn->stream = ps_stream_new(server->gl->loop, fd, listener->is_unix, listener->tls, &options, &stream_ops, conn);
+        conn->stream = ps_stream_new(server->gl->loop, fd, listener->is_unix, listener->tls,
+                                     &options, &stream_ops, conn);
         if (conn->stream == NULL) {
             destroy(conn);
             conn = NULL;
@@ -545,7 +564,8 @@ void ps_conn_accept(void *arg, int fd)
     }
     struct ps_slice reason = refuse ? PS_SLICE_LIT("limit") : PS_SLICE_LIT("memory");
     if (refuse || conn == NULL) {
-        ps_series_add(ps_metrics_series(server->gl->shard, PS_METRIC_CONNECTIONS_REFUSED, &reason), 1);
+        ps_series_add(ps_metrics_series(server->gl->shard, PS_METRIC_CONNECTIONS_REFUSED, &reason),
+                      1);
     }
     if (conn == NULL) {
         atomic_fetch_sub(&server->shared->connections, 1);

@@ -59,27 +59,27 @@ struct ps_conn_request {
     const struct ps_door *door;
     struct ps_id id;
     struct ps_identity identity;
-    struct ps_slice client_id;  /* sane x-request-id, or empty */
-    struct ps_slice origin;     /* allowed Origin, or empty */
-    char client[64];            /* address: the peer's, or from X-Forwarded-For of a trusted proxy */
+    struct ps_slice client_id; /* sane x-request-id, or empty */
+    struct ps_slice origin;    /* allowed Origin, or empty */
+    char client[64];           /* address: the peer's, or from X-Forwarded-For of a trusted proxy */
     int64_t received_us;
     uint64_t body_bytes;
     int64_t body_since_us;
-    bool continue_due;          /* the client waits for 100 Continue */
-    bool discard_body;          /* nobody wants it, but keep-alive needs its end */
+    bool continue_due; /* the client waits for 100 Continue */
+    bool discard_body; /* nobody wants it, but keep-alive needs its end */
 
-    struct ps_exchange *exchange; /* owned; NULL for the doors that answer by themselves */
-    struct ps_writer *writer;     /* owned; NULL: raw */
+    struct ps_exchange *exchange;   /* owned; NULL for the doors that answer by themselves */
+    struct ps_writer *writer;       /* owned; NULL: raw */
     const struct ps_answer *answer; /* borrowed from the exchange, from its commit on */
-    bool want_text;               /* Accept: text/plain at /generate */
-    bool whole;                   /* our own JSON object, written at the end */
-    bool sse;                     /* the client gets an event stream */
+    bool want_text;                 /* Accept: text/plain at /generate */
+    bool whole;                     /* our own JSON object, written at the end */
+    bool sse;                       /* the client gets an event stream */
     enum ps_http_framing framing;
-    uint64_t length;              /* promised, with PS_HTTP_LENGTH */
-    int status;                   /* sent; 0: no status line yet */
-    uint64_t sent;                /* body bytes */
-    bool keep_alive;              /* after this answer */
-    bool answered;                /* all of the answer is queued, or it was cut */
+    uint64_t length; /* promised, with PS_HTTP_LENGTH */
+    int status;      /* sent; 0: no status line yet */
+    uint64_t sent;   /* body bytes */
+    bool keep_alive; /* after this answer */
+    bool answered;   /* all of the answer is queued, or it was cut */
     enum ps_end_reason reason;
     struct ps_fault fault;
 };
@@ -95,7 +95,7 @@ struct ps_conn {
     bool listener_unix;
     struct ps_series *open_series; /* gauge of the listener */
     bool refuse;                   /* above limits.connections: answers 503 to its first request */
-    bool close_after;              /* the peer sent FIN: no further request */
+    bool close_after;              /* no further request: the peer sent FIN, or too much */
     struct ps_arena arena;         /* of the current request */
     struct ps_buf pending;         /* input that came while an answer was due */
     struct ps_timer timer;         /* by state: idle, head, body, silence of a streamed answer */
@@ -105,10 +105,14 @@ struct ps_conn {
 
 /* conn.c */
 void ps_conn_accept(void *listener, int fd);
-/* The answer is complete (all queued): at the end of this turn the request ends and the next one is read. */
-void ps_conn_answered(struct ps_conn *conn, enum ps_end_reason reason, const struct ps_fault *fault);
-/* The answer cannot be finished: closes so that the client sees it is cut. `flush`: what is queued goes out first. */
-void ps_conn_cut(struct ps_conn *conn, enum ps_end_reason reason, const struct ps_fault *fault, bool flush);
+/* The answer is complete (all queued): at the end of this turn the request ends and the next one is
+ * read. */
+void ps_conn_answered(struct ps_conn *conn, enum ps_end_reason reason,
+                      const struct ps_fault *fault);
+/* The answer cannot be finished: closes so that the client sees it is cut. `flush`: what is queued
+ * goes out first. */
+void ps_conn_cut(struct ps_conn *conn, enum ps_end_reason reason, const struct ps_fault *fault,
+                 bool flush);
 
 /* Stops waiting for a next request; one that runs finishes. */
 void ps_conn_drain(struct ps_conn *conn);
@@ -118,9 +122,9 @@ void ps_conn_abort(struct ps_conn *conn);
 void ps_server_conn_closed(struct ps_server *server);
 
 /* access.c: each -1 with a fault. */
-int ps_access_check(struct ps_conn *conn, struct ps_fault *fault);   /* Host and Origin */
+int ps_access_check(struct ps_conn *conn, struct ps_fault *fault);    /* Host and Origin */
 int ps_access_identify(struct ps_conn *conn, struct ps_fault *fault); /* keys; sets identity */
-void ps_access_client(struct ps_conn *conn);                          /* sets the client's address */
+void ps_access_client(struct ps_conn *conn); /* sets the client's address */
 /* The client's own credential for providers with auth: client: what is not our key. */
 struct ps_slice ps_access_credential(const struct ps_conn *conn);
 
@@ -135,16 +139,22 @@ void ps_reply(struct ps_conn *conn, int status, const char *content_type, struct
 void ps_reply_fault(struct ps_conn *conn, const struct ps_fault *fault);
 
 /* doors.c */
-enum ps_door_kind { PS_DOOR_EXCHANGE, PS_DOOR_HEALTH_LIVE, PS_DOOR_HEALTH_READY, PS_DOOR_METRICS, PS_DOOR_MODELS };
+enum ps_door_kind {
+    PS_DOOR_EXCHANGE,
+    PS_DOOR_HEALTH_LIVE,
+    PS_DOOR_HEALTH_READY,
+    PS_DOOR_METRICS,
+    PS_DOOR_MODELS
+};
 
 struct ps_door {
-    const char *path;   /* exact, or a prefix when it ends with '/' */
-    const char *label;  /* for metrics and logs */
-    unsigned methods;   /* bits 1 << enum ps_http_method */
+    const char *path;  /* exact, or a prefix when it ends with '/' */
+    const char *label; /* for metrics and logs */
+    unsigned methods;  /* bits 1 << enum ps_http_method */
     enum ps_door_kind kind;
     enum ps_family family; /* whose errors it speaks */
     enum ps_operation operation;
-    bool open;          /* needs no key */
+    bool open; /* needs no key */
 };
 /* NULL: no such path. */
 const struct ps_door *ps_door_find(struct ps_slice path);
@@ -153,7 +163,8 @@ void ps_door_allow(const struct ps_door *door, char *ret, size_t size);
 
 /* inference.c: the front of an exchange. */
 int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault);
-/* Nothing was written for a while: proxies between us and the client must not take a slow model for a dead one. */
+/* Nothing was written for a while: proxies between us and the client must not take a slow model for
+ * a dead one. */
 void ps_inference_silence(struct ps_conn *conn);
 /* own.c: doors that answer by themselves, when the request is complete. */
 void ps_own_answer(struct ps_conn *conn);

@@ -4,39 +4,53 @@
 #include <string.h>
 
 #define METHOD(name) (1u << PS_HTTP_##name)
-#define ANY_METHOD (METHOD(GET) | METHOD(POST) | METHOD(PUT) | METHOD(PATCH) | METHOD(DELETE))
+#define ANY_METHOD   (METHOD(GET) | METHOD(POST) | METHOD(PUT) | METHOD(PATCH) | METHOD(DELETE))
 
 /* First match wins; HEAD goes with GET, OPTIONS with all. */
 static const struct ps_door doors[] = {
-    {"/generate", "generate", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_GENERATE, PS_OP_CHAT, false},
-    {"/v1/chat/completions", "chat", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_CHAT, false},
-    {"/v1/completions", "completions", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_COMPLETE, false},
-    {"/v1/embeddings", "embeddings", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_EMBED, false},
-    {"/v1/models", "models", METHOD(GET) | METHOD(HEAD), PS_DOOR_MODELS, PS_FAMILY_OPENAI, PS_OP_MODELS, false},
-    {"/v1/models/", "models", METHOD(GET) | METHOD(HEAD), PS_DOOR_MODELS, PS_FAMILY_OPENAI, PS_OP_MODELS, false},
-    {"/health/live", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_LIVE, PS_FAMILY_GENERATE, PS_OP_PASS, true},
-    {"/health/ready", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_READY, PS_FAMILY_GENERATE, PS_OP_PASS, true},
-    {"/health", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_LIVE, PS_FAMILY_GENERATE, PS_OP_PASS, true},
-    {"/healthz", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_LIVE, PS_FAMILY_GENERATE, PS_OP_PASS, true},
-    {"/metrics", "metrics", METHOD(GET) | METHOD(HEAD), PS_DOOR_METRICS, PS_FAMILY_GENERATE, PS_OP_PASS, true},
+    {"/generate", "generate", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_GENERATE, PS_OP_CHAT,
+     false},
+    {"/v1/chat/completions", "chat", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_CHAT,
+     false},
+    {"/v1/completions", "completions", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI,
+     PS_OP_COMPLETE, false},
+    {"/v1/embeddings", "embeddings", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_EMBED,
+     false},
+    {"/v1/models", "models", METHOD(GET) | METHOD(HEAD), PS_DOOR_MODELS, PS_FAMILY_OPENAI,
+     PS_OP_MODELS, false},
+    {"/v1/models/", "models", METHOD(GET) | METHOD(HEAD), PS_DOOR_MODELS, PS_FAMILY_OPENAI,
+     PS_OP_MODELS, false},
+    {"/health/live", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_LIVE, PS_FAMILY_GENERATE,
+     PS_OP_PASS, true},
+    {"/health/ready", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_READY,
+     PS_FAMILY_GENERATE, PS_OP_PASS, true},
+    {"/health", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_LIVE, PS_FAMILY_GENERATE,
+     PS_OP_PASS, true},
+    {"/healthz", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_LIVE, PS_FAMILY_GENERATE,
+     PS_OP_PASS, true},
+    {"/metrics", "metrics", METHOD(GET) | METHOD(HEAD), PS_DOOR_METRICS, PS_FAMILY_GENERATE,
+     PS_OP_PASS, true},
     {"/v1/", "pass", ANY_METHOD, PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_PASS, false},
 };
 
 /*
- * What lies in the provider's account and belongs to whoever uploaded it, or will be our own: relaying these with
- * a key that all clients share would show each the others' data.
+ * What lies in the provider's account and belongs to whoever uploaded it, or will be our own:
+ * relaying these with a key that all clients share would show each the others' data.
  */
-static const char *const withheld[] = {"files",        "batches",       "messages", "responses",     "organization",
-                                       "fine_tuning",  "uploads",       "threads",  "vector_stores", "assistants",
-                                       "conversations", "containers",   "evals"};
+static const char *const withheld[] = {
+    "files",         "batches",    "messages", "responses",     "organization",
+    "fine_tuning",   "uploads",    "threads",  "vector_stores", "assistants",
+    "conversations", "containers", "evals"};
 
 static bool names(struct ps_slice path, const char *segment)
 {
     size_t len = strlen(segment);
-    return path.len >= len && memcmp(path.ptr, segment, len) == 0 && (path.len == len || path.ptr[len] == '/');
+    return path.len >= len && memcmp(path.ptr, segment, len) == 0 &&
+           (path.len == len || path.ptr[len] == '/');
 }
 
-/* A path behind /v1/ that may be relayed: plain segments, so that what we check is what the upstream sees. */
+/* A path behind /v1/ that may be relayed: plain segments, so that what we check is what the
+ * upstream sees. */
 static bool may_pass(struct ps_slice path)
 {
     size_t segment = 0;
@@ -48,8 +62,8 @@ static bool may_pass(struct ps_slice path)
                 return false;
             }
             segment = i + 1;
-        } else if (!((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9') ||
-                     strchr("-._~:@", byte) != NULL)) {
+        } else if (!((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+                     (byte >= '0' && byte <= '9') || strchr("-._~:@", byte) != NULL)) {
             return false;
         }
     }

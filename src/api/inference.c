@@ -1,29 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "conn.h"
 
+#include "penstock/base/clock.h"
+
 #include <string.h>
 
 /*
  * The front of an exchange on an HTTP connection.
  *
- * The happy path: the head opens the exchange; its commit brings the status line; events bring bytes, the
- * upstream's own (same family) or what the door's writer makes of them; the end brings the last chunk. A door whose
- * answer is one JSON object of ours writes nothing before the end, so that until then a fault is still a status.
+ * The happy path: the head opens the exchange; its commit brings the status line; events bring
+ * bytes, the upstream's own (same family) or what the door's writer makes of them; the end brings
+ * the last chunk. A door whose answer is one JSON object of ours writes nothing before the end, so
+ * that until then a fault is still a status.
  *
- * How it fails: a fault before the status line is an error answer in the door's shape, or the upstream's own. After
- * it, an event stream gets one error event and the connection ends without its last chunk; anything else just ends.
- * When the client reads too slowly the exchange is paused at the stream's high watermark and resumed below the low
- * one.
+ * How it fails: a fault before the status line is an error answer in the door's shape, or the
+ * upstream's own. After it, an event stream gets one error event and the connection ends without
+ * its last chunk; anything else just ends. When the client reads too slowly the exchange is paused
+ * at the stream's high watermark and resumed below the low one.
  */
 
 #define HEAD_BYTES 65536
-#define SILENCE_US INT64_C(15000000) /* after so long without a byte an event stream gets a comment */
+#define SILENCE_US                                                                                 \
+    INT64_C(15000000) /* after so long without a byte an event stream gets a comment */
 
 /* ---- the request ---- */
 
 #define MAX_UP_HEADERS 16
 
-static struct ps_call_header *headers_up(struct ps_conn *conn, struct ps_slice trace, size_t *ret_count)
+static struct ps_call_header *headers_up(struct ps_conn *conn, struct ps_slice trace,
+                                         size_t *ret_count)
 {
     const struct ps_http_head *head = conn->request.head;
     struct ps_call_header kept[MAX_UP_HEADERS + 2];
@@ -56,7 +61,8 @@ static struct ps_call_header *headers_up(struct ps_conn *conn, struct ps_slice t
 static bool is_hex(struct ps_slice text)
 {
     for (size_t i = 0; i < text.len; i++) {
-        if (!((text.ptr[i] >= '0' && text.ptr[i] <= '9') || (text.ptr[i] >= 'a' && text.ptr[i] <= 'f'))) {
+        if (!((text.ptr[i] >= '0' && text.ptr[i] <= '9') ||
+              (text.ptr[i] >= 'a' && text.ptr[i] <= 'f'))) {
             return false;
         }
     }
@@ -72,22 +78,26 @@ static bool is_id(struct ps_slice text)
     return zeros < text.len && is_hex(text);
 }
 
-/* W3C Trace Context, section 3.2.2: version 00, lower-case hex, ids not all zero. What is invalid is as good as none. */
+/* W3C Trace Context, section 3.2.2: version 00, lower-case hex, ids not all zero. What is invalid
+ * is as good as none. */
 static struct ps_slice traceparent(const struct ps_http_head *head)
 {
     size_t count = 0;
     struct ps_slice value = ps_http_value(head, "traceparent", &count);
-    bool valid = count == 1 && value.len == 55 && memcmp(value.ptr, "00-", 3) == 0 && value.ptr[35] == '-' &&
-                 value.ptr[52] == '-' && is_id(ps_slice(value.ptr + 3, 32)) && is_id(ps_slice(value.ptr + 36, 16)) &&
+    bool valid = count == 1 && value.len == 55 && memcmp(value.ptr, "00-", 3) == 0 &&
+                 value.ptr[35] == '-' && value.ptr[52] == '-' &&
+                 is_id(ps_slice(value.ptr + 3, 32)) && is_id(ps_slice(value.ptr + 36, 16)) &&
                  is_hex(ps_slice(value.ptr + 53, 2));
     return valid ? value : PS_SLICE_NONE;
 }
 
 /*
- * What the body may be. /generate takes JSON, bare text, and under the type `curl -d` sends by itself either;
- * the /v1 doors take JSON, also under that type. Relayed paths take what the upstream takes.
+ * What the body may be. /generate takes JSON, bare text, and under the type `curl -d` sends by
+ * itself either; the /v1 doors take JSON, also under that type. Relayed paths take what the
+ * upstream takes.
  */
-static int check_media(struct ps_conn *conn, struct ps_reader_options *reader, struct ps_fault *fault)
+static int check_media(struct ps_conn *conn, struct ps_reader_options *reader,
+                       struct ps_fault *fault)
 {
     const struct ps_door *door = conn->request.door;
     const struct ps_http_head *head = conn->request.head;
@@ -111,7 +121,8 @@ static int check_media(struct ps_conn *conn, struct ps_reader_options *reader, s
     if (form || reader->bare_text) {
         return 0;
     }
-    return ps_fault_set(fault, PS_FAULT_UNSUPPORTED_MEDIA, NULL, "Content-Type must be application/json%s.",
+    return ps_fault_set(fault, PS_FAULT_UNSUPPORTED_MEDIA, NULL,
+                        "Content-Type must be application/json%s.",
                         door->family == PS_FAMILY_GENERATE ? " or text/plain" : "");
 }
 
@@ -142,12 +153,14 @@ int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault)
     if (check_media(conn, &spec.reader, fault) != 0) {
         return -1;
     }
-    request->want_text = request->door->family == PS_FAMILY_GENERATE && ps_http_accepts(spec.accept, "text/plain");
+    request->want_text =
+        request->door->family == PS_FAMILY_GENERATE && ps_http_accepts(spec.accept, "text/plain");
     spec.reader.want_text = request->want_text;
     spec.headers = headers_up(conn, spec.traceparent, &spec.header_count);
     request->exchange = ps_exchange_open(conn->server->gl, &conn->arena, &spec, &front_ops, conn);
     if (request->exchange == NULL) {
-        return ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL, "The gateway is short of memory; try again later.");
+        return ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL,
+                            "The gateway is short of memory; try again later.");
     }
     return 0;
 }
@@ -164,13 +177,15 @@ static void write_body(struct ps_conn *conn, struct ps_slice bytes)
     int result;
     if (request->framing == PS_HTTP_CHUNKED) {
         char head[20];
-        struct ps_slice parts[] = {ps_slice(head, ps_http_chunk_head(head, bytes.len)), bytes, PS_SLICE_LIT("\r\n")};
+        struct ps_slice parts[] = {ps_slice(head, ps_http_chunk_head(head, bytes.len)), bytes,
+                                   PS_SLICE_LIT("\r\n")};
         result = ps_stream_writev(conn->stream, parts, 3);
     } else {
         result = ps_stream_write(conn->stream, bytes.ptr, bytes.len);
     }
     if (result != 0) {
-        (void)ps_fault_set(&request->fault, PS_FAULT_NO_MEMORY, NULL, "The gateway's buffer memory is used up.");
+        (void)ps_fault_set(&request->fault, PS_FAULT_NO_MEMORY, NULL,
+                           "The gateway's buffer memory is used up.");
         ps_conn_cut(conn, PS_END_CUT, &request->fault, false);
         return;
     }
@@ -186,11 +201,15 @@ static void write_body(struct ps_conn *conn, struct ps_slice bytes)
 void ps_inference_silence(struct ps_conn *conn)
 {
     if (conn->request.sse && !conn->request.answered) {
-        write_body(conn, PS_SLICE_LIT(": keep-alive\n\n")); /* events are written whole, so this stands between two */
+        write_body(
+            conn,
+            PS_SLICE_LIT(
+                ": keep-alive\n\n")); /* events are written whole, so this stands between two */
     }
 }
 
-static void begin_body(struct ps_conn *conn, const struct ps_answer *answer, struct ps_slice content_type, int64_t length)
+static void begin_body(struct ps_conn *conn, const struct ps_answer *answer,
+                       struct ps_slice content_type, int64_t length)
 {
     struct ps_conn_request *request = &conn->request;
     struct ps_buf out;
@@ -214,10 +233,12 @@ static void begin_body(struct ps_conn *conn, const struct ps_answer *answer, str
         request->framing = PS_HTTP_UNTIL_CLOSE;
         request->keep_alive = false;
     }
-    ps_http_write_end(&out, request->framing, request->length, request->keep_alive, request->head->minor);
+    ps_http_write_end(&out, request->framing, request->length, request->keep_alive,
+                      request->head->minor);
     struct ps_slice head = ps_buf_view(&out);
     if (out.failed || ps_stream_write(conn->stream, head.ptr, head.len) != 0) {
-        (void)ps_fault_set(&request->fault, PS_FAULT_NO_MEMORY, NULL, "The gateway's buffer memory is used up.");
+        (void)ps_fault_set(&request->fault, PS_FAULT_NO_MEMORY, NULL,
+                           "The gateway's buffer memory is used up.");
         ps_conn_cut(conn, PS_END_CUT, &request->fault, false);
     }
     ps_buf_deinit(&out);
@@ -227,13 +248,25 @@ static void begin_body(struct ps_conn *conn, const struct ps_answer *answer, str
 static int make_writer(struct ps_conn *conn)
 {
     struct ps_conn_request *request = &conn->request;
-    enum ps_writer_mode mode = request->want_text                                 ? PS_WRITER_TEXT
-                               : ps_exchange_request(request->exchange)->stream ? PS_WRITER_SSE
-                                                                                  : PS_WRITER_WHOLE;
-    request->writer = ps_writer_new(ps_dialect_of_family(request->door->family), mode,
-                                    (size_t)ps_conn_config(conn)->limits.event_bytes, &conn->arena);
-    request->whole = mode == PS_WRITER_WHOLE;
-    request->sse = mode == PS_WRITER_SSE;
+    const struct ps_request *asked = ps_exchange_request(request->exchange);
+    struct ps_answer_info info;
+    ps_exchange_info(request->exchange, &info);
+    struct ps_writer_options options = {
+        .operation = asked->operation,
+        .mode = request->want_text ? PS_WRITER_TEXT
+                : asked->stream    ? PS_WRITER_SSE
+                                   : PS_WRITER_WHOLE,
+        .max_bytes = (size_t)ps_conn_config(conn)->limits.event_bytes,
+        .include_usage = asked->include_usage,
+        .base64 = asked->base64,
+        .id = info.id,
+        .model = info.model,
+        .created_s = ps_clock_wall_ms() / 1000,
+    };
+    request->writer =
+        ps_writer_new(ps_dialect_of_family(request->door->family), &options, &conn->arena);
+    request->whole = options.mode == PS_WRITER_WHOLE;
+    request->sse = options.mode == PS_WRITER_SSE;
     return request->writer != NULL ? 0 : -1;
 }
 
@@ -248,7 +281,8 @@ static void on_commit(void *arg, const struct ps_answer *answer)
         return;
     }
     if (make_writer(conn) != 0) {
-        (void)ps_fault_set(&request->fault, PS_FAULT_NO_MEMORY, NULL, "The gateway is short of memory.");
+        (void)ps_fault_set(&request->fault, PS_FAULT_NO_MEMORY, NULL,
+                           "The gateway is short of memory.");
         return;
     }
     if (!request->whole) {
@@ -361,8 +395,8 @@ static void cut(struct ps_conn *conn, const struct ps_fault *fault, bool told)
         write_body(conn, ps_buf_view(&out));
         ps_buf_deinit(&out);
     }
-    /* Without a last chunk or the promised length an end of the connection is not the end of the answer; where the
-     * connection's end is the only mark there is, it has to be a reset. */
+    /* Without a last chunk or the promised length an end of the connection is not the end of the
+     * answer; where the connection's end is the only mark there is, it has to be a reset. */
     ps_conn_cut(conn, PS_END_CUT, fault, request->framing != PS_HTTP_UNTIL_CLOSE || request->sse);
 }
 
@@ -370,7 +404,8 @@ static void on_end(void *arg, const struct ps_outcome *outcome)
 {
     struct ps_conn *conn = arg;
     struct ps_conn_request *request = &conn->request;
-    const struct ps_fault *fault = outcome->fault.kind != PS_FAULT_NONE ? &outcome->fault : &request->fault;
+    const struct ps_fault *fault =
+        outcome->fault.kind != PS_FAULT_NONE ? &outcome->fault : &request->fault;
     if (conn->state == PS_CONN_CLOSING) {
         return;
     }

@@ -5,14 +5,16 @@
 
 /* The doors that answer by themselves: health, metrics, models. None of them waits for anything. */
 
-#define JSON "application/json"
+#define JSON          "application/json"
 #define METRICS_BYTES (16u << 20)
-#define MODELS_BYTES (16u << 20)
+#define MODELS_BYTES  (16u << 20)
 
 static void answer_ready(struct ps_conn *conn)
 {
     if (conn->server->draining || atomic_load(&conn->server->gl->gateway->draining)) {
         ps_reply(conn, 503, JSON, PS_SLICE_LIT("{\"status\":\"draining\"}\n"));
+    } else if (ps_gateway_loading(conn->server->gl->snapshot)) {
+        ps_reply(conn, 503, JSON, PS_SLICE_LIT("{\"status\":\"loading\"}\n"));
     } else {
         ps_reply(conn, 200, JSON, PS_SLICE_LIT("{\"status\":\"ready\"}\n"));
     }
@@ -25,7 +27,8 @@ static void answer_metrics(struct ps_conn *conn)
     ps_metrics_render(conn->server->gl->gateway->metrics, &out);
     if (out.failed) {
         struct ps_fault fault;
-        (void)ps_fault_set(&fault, PS_FAULT_NO_MEMORY, NULL, "Not enough memory to print the metrics.");
+        (void)ps_fault_set(&fault, PS_FAULT_NO_MEMORY, NULL,
+                           "Not enough memory to print the metrics.");
         ps_reply_fault(conn, &fault);
     } else {
         ps_reply(conn, 200, PS_METRICS_CONTENT_TYPE, ps_buf_view(&out));
@@ -36,8 +39,9 @@ static void answer_metrics(struct ps_conn *conn)
 static void no_such_model(struct ps_conn *conn, struct ps_slice id)
 {
     struct ps_fault fault;
-    (void)ps_fault_set(&fault, PS_FAULT_MODEL_NOT_FOUND, "model", "The model \"%.*s\" does not exist.",
-                       (int)(id.len < 100 ? id.len : 100), id.ptr);
+    (void)ps_fault_set(&fault, PS_FAULT_MODEL_NOT_FOUND, "model",
+                       "The model \"%.*s\" does not exist.", (int)(id.len < 100 ? id.len : 100),
+                       id.ptr);
     ps_reply_fault(conn, &fault);
 }
 

@@ -5,7 +5,8 @@
 
 #include <stdio.h>
 
-/* Answers, from the status line to the last byte queued. Writing to a stream that is gone does nothing. */
+/* Answers, from the status line to the last byte queued. Writing to a stream that is gone does
+ * nothing. */
 
 static void write_exchange_headers(struct ps_conn *conn, struct ps_buf *out)
 {
@@ -20,6 +21,10 @@ static void write_exchange_headers(struct ps_conn *conn, struct ps_buf *out)
     }
     ps_http_write_header_uint(out, "x-penstock-attempts", ps_exchange_attempts(ex));
     ps_http_write_header_uint(out, "x-penstock-overhead-us", (uint64_t)ps_exchange_overhead_us(ex));
+    struct ps_slice dropped = ps_exchange_dropped(ex);
+    if (dropped.len > 0) {
+        ps_http_write_header(out, PS_SLICE_LIT("x-penstock-dropped"), dropped);
+    }
     struct ps_slice upstream_id = ps_exchange_upstream_id(ex);
     if (upstream_id.len > 0) {
         ps_http_write_header(out, PS_SLICE_LIT("x-penstock-upstream-id"), upstream_id);
@@ -31,7 +36,8 @@ void ps_reply_begin(struct ps_conn *conn, struct ps_buf *out, int status)
     struct ps_conn_request *request = &conn->request;
     request->status = status;
     ps_http_write_status(out, status, ps_clock_wall_ms());
-    struct ps_slice id = request->client_id.len > 0 ? request->client_id : ps_slice_cstr(request->id.text);
+    struct ps_slice id =
+        request->client_id.len > 0 ? request->client_id : ps_slice_cstr(request->id.text);
     if (id.len > 0) {
         ps_http_write_header(out, PS_SLICE_LIT("x-request-id"), id);
     }
@@ -40,9 +46,10 @@ void ps_reply_begin(struct ps_conn *conn, struct ps_buf *out, int status)
     }
     if (request->origin.len > 0) {
         ps_http_write_header(out, PS_SLICE_LIT("access-control-allow-origin"), request->origin);
-        ps_http_write_header_cstr(out, "access-control-expose-headers",
-                                  "x-request-id, x-penstock-provider, x-penstock-model, x-penstock-attempts, "
-                                  "x-penstock-overhead-us, x-penstock-upstream-id, retry-after, retry-after-ms");
+        ps_http_write_header_cstr(
+            out, "access-control-expose-headers",
+            "x-request-id, x-penstock-provider, x-penstock-model, x-penstock-attempts, "
+            "x-penstock-overhead-us, x-penstock-upstream-id, retry-after, retry-after-ms");
         ps_http_write_header_cstr(out, "vary", "Origin");
     }
 }
@@ -61,14 +68,16 @@ void ps_reply_send(struct ps_conn *conn, struct ps_buf *out, struct ps_slice bod
 {
     struct ps_conn_request *request = &conn->request;
     bool bare = is_head(conn) || request->status == 204 || request->status == 304;
-    ps_http_write_end(out, bare ? PS_HTTP_NO_BODY : PS_HTTP_LENGTH, body.len, request->keep_alive, minor(conn));
+    ps_http_write_end(out, bare ? PS_HTTP_NO_BODY : PS_HTTP_LENGTH, body.len, request->keep_alive,
+                      minor(conn));
     struct ps_slice parts[] = {ps_buf_view(out), body};
     if (out->failed || ps_stream_writev(conn->stream, parts, bare ? 1 : 2) != 0) {
         ps_conn_cut(conn, PS_END_CUT, NULL, false);
         return;
     }
     request->sent = bare ? 0 : body.len;
-    ps_conn_answered(conn, request->fault.kind == PS_FAULT_NONE ? PS_END_DONE : PS_END_FAULT, &request->fault);
+    ps_conn_answered(conn, request->fault.kind == PS_FAULT_NONE ? PS_END_DONE : PS_END_FAULT,
+                     &request->fault);
 }
 
 #define HEAD_BYTES 65536
@@ -114,7 +123,8 @@ void ps_reply_fault(struct ps_conn *conn, const struct ps_fault *fault)
     request->fault = *fault;
     ps_buf_init(&out, HEAD_BYTES);
     ps_buf_init(&body, HEAD_BYTES);
-    ps_dialect_write_fault(ps_dialect_of_family(family_of(conn)), fault, ps_slice_cstr(request->id.text), &body);
+    ps_dialect_write_fault(ps_dialect_of_family(family_of(conn)), fault,
+                           ps_slice_cstr(request->id.text), &body);
     ps_reply_begin(conn, &out, ps_fault_status(fault));
     ps_http_write_header_cstr(&out, "content-type", "application/json");
     write_retry_headers(fault, &out);

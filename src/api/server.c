@@ -8,7 +8,8 @@
 
 #define BACKLOG_MAX 4096
 
-/* Connections come from listeners and count themselves off in ps_server_conn_closed; draining ends when none is left. */
+/* Connections come from listeners and count themselves off in ps_server_conn_closed; draining ends
+ * when none is left. */
 
 static void drained(struct ps_task *task)
 {
@@ -71,8 +72,10 @@ int ps_server_listen(struct ps_server *server, int fd, const struct ps_config_li
 
 void ps_server_set_tls(struct ps_server *server, const char *address, struct ps_tls_server *tls)
 {
-    for (struct ps_link *link = server->listeners.next; link != &server->listeners; link = link->next) {
-        struct ps_server_listener *listener = PS_CONTAINER_OF(link, struct ps_server_listener, link);
+    for (struct ps_link *link = server->listeners.next; link != &server->listeners;
+         link = link->next) {
+        struct ps_server_listener *listener =
+            PS_CONTAINER_OF(link, struct ps_server_listener, link);
         if (strcmp(listener->address, address) == 0 && (listener->tls != NULL) == (tls != NULL)) {
             ps_tls_server_unref(listener->tls);
             listener->tls = tls != NULL ? ps_tls_server_ref(tls) : NULL;
@@ -106,8 +109,10 @@ void ps_server_drain(struct ps_server *server, void (*on_drained)(void *arg), vo
     server->draining = true;
     server->on_drained = on_drained;
     server->on_drained_arg = arg;
-    for (struct ps_link *link = server->listeners.next; link != &server->listeners; link = link->next) {
-        struct ps_server_listener *listener = PS_CONTAINER_OF(link, struct ps_server_listener, link);
+    for (struct ps_link *link = server->listeners.next; link != &server->listeners;
+         link = link->next) {
+        struct ps_server_listener *listener =
+            PS_CONTAINER_OF(link, struct ps_server_listener, link);
         if (listener->listener != NULL) {
             accept_waiting(listener);
             ps_listener_close(listener->listener);

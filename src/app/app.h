@@ -4,6 +4,7 @@
 
 #include "penstock/api/server.h"
 #include "penstock/config/config.h"
+#include "penstock/engine/engine.h"
 #include "penstock/gateway/gateway.h"
 #include "penstock/net/loop.h"
 #include "penstock/net/mailbox.h"
@@ -11,15 +12,21 @@
 #include "penstock/net/tls.h"
 #include "penstock/telemetry/metrics.h"
 
+#include <uv.h>
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/types.h>
-#include <uv.h>
 
 /* What the files of this room share: the command line, the process, one worker per event loop. */
 
-enum ps_command { PS_COMMAND_SERVE, PS_COMMAND_CHECK, PS_COMMAND_VERSION, PS_COMMAND_HELP };
+enum ps_command {
+    PS_COMMAND_SERVE,
+    PS_COMMAND_CHECK,
+    PS_COMMAND_VERSION,
+    PS_COMMAND_HELP
+};
 
 struct ps_arguments {
     enum ps_command command;
@@ -33,25 +40,33 @@ void ps_arguments_help(void);
 
 /* Own version and every library's, a line each. */
 void ps_version_print(void);
-/* The labels of build_info, in the table's order: version, libcurl, libuv, openssl, llhttp, sqlite. */
+/* The labels of build_info, in the table's order: version, libcurl, libuv, openssl, llhttp, sqlite.
+ */
 void ps_version_labels(struct ps_slice *ret);
 
 /* NULL, with all mistakes on stderr. */
-struct ps_config *ps_app_load(const struct ps_arguments *arguments, struct ps_config_errors *errors);
+struct ps_config *ps_app_load(const struct ps_arguments *arguments,
+                              struct ps_config_errors *errors);
 
 /* One listening address: a TCP socket per loop, or one Unix socket for all. */
 struct ps_app_listener {
-    const struct ps_config_listener *config; /* in the first snapshot's configuration, which the app keeps */
-    int *fds;                                /* owned: one per loop; the same descriptor for Unix sockets */
-    atomic_uint users;                       /* loops that accept on it */
-    ino_t inode;                             /* of a Unix socket's file: ours, or somebody's who came after us */
-    struct ps_tls_server *tls;               /* owned reference or NULL */
+    const struct ps_config_listener
+        *config;               /* in the first snapshot's configuration, which the app keeps */
+    int *fds;                  /* owned: one per loop; the same descriptor for Unix sockets */
+    atomic_uint users;         /* loops that accept on it */
+    ino_t inode;               /* of a Unix socket's file: ours, or somebody's who came after us */
+    struct ps_tls_server *tls; /* owned reference or NULL */
 };
 
 struct ps_app;
 
 /* ONE_LESS goes to worker 0: another worker has ended. */
-enum ps_order { PS_ORDER_ADOPT, PS_ORDER_DRAIN, PS_ORDER_ABORT, PS_ORDER_ONE_LESS };
+enum ps_order {
+    PS_ORDER_ADOPT,
+    PS_ORDER_DRAIN,
+    PS_ORDER_ABORT,
+    PS_ORDER_ONE_LESS
+};
 
 /* What the first loop tells another; owned by the receiver once posted. */
 struct ps_app_order {
@@ -85,6 +100,9 @@ struct ps_app {
     struct ps_snapshot *snapshot; /* owned reference: what is in force */
     struct ps_server_shared shared;
     struct ps_pool *pool;
+    struct ps_engine_host *engines;
+    struct ps_timer load_timer; /* on loop 0: looks how the models' loading goes until it is over */
+    bool failed;                /* a model of the start did not load: the process ends with 1 */
     struct ps_app_listener *listeners;
     size_t listener_count;
     struct ps_worker *workers;
@@ -99,18 +117,22 @@ struct ps_app {
 };
 
 /* sockets.c */
-int ps_app_listen(struct ps_app *app);   /* opens all; -1 with a sentence on stderr */
+int ps_app_listen(struct ps_app *app);          /* opens all; -1 with a sentence on stderr */
 void ps_app_announce(const struct ps_app *app); /* "listening on …" lines on stdout */
-/* A loop accepts no more: closes its descriptors, the shared ones with the last loop. That loop's thread. */
+/* A loop accepts no more: closes its descriptors, the shared ones with the last loop. That loop's
+ * thread. */
 void ps_app_close_sockets(struct ps_app *app, unsigned loop);
 void ps_app_unlisten(struct ps_app *app);
-/* Certificates of all listeners of `config`, an array as long as its listeners; NULL with a sentence. Blocks. */
-struct ps_tls_server **ps_app_tls(const struct ps_config *config, char *ret_error, size_t error_size);
+/* Certificates of all listeners of `config`, an array as long as its listeners; NULL with a
+ * sentence. Blocks. */
+struct ps_tls_server **ps_app_tls(const struct ps_config *config, char *ret_error,
+                                  size_t error_size);
 void ps_app_tls_free(struct ps_tls_server **tls, size_t count);
 
 /* worker.c */
 int ps_worker_init(struct ps_worker *worker, struct ps_app *app, unsigned index);
-/* What lives on the worker's loop goes; then nothing is left to run. Its own thread, or before it began. */
+/* What lives on the worker's loop goes; then nothing is left to run. Its own thread, or before it
+ * began. */
 void ps_worker_take_down(struct ps_worker *worker);
 /* Runs the loop until the worker has been taken down. */
 void ps_worker_run(struct ps_worker *worker);
@@ -124,7 +146,8 @@ void ps_app_reload(struct ps_app *app);
 
 /* serve.c */
 int ps_app_serve(const struct ps_arguments *arguments);
-/* One worker more is drained, or the reload that ran is over: ends the first loop when it was the last. Loop 0. */
+/* One worker more is drained, or the reload that ran is over: ends the first loop when it was the
+ * last. Loop 0. */
 void ps_app_worker_drained(struct ps_app *app);
 void ps_app_may_end(struct ps_app *app);
 

@@ -2,6 +2,7 @@
 #include "app.h"
 
 #include "penstock/dialect/dialect.h"
+#include "penstock/engine/engine.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -9,13 +10,17 @@
 
 static const char help[] =
     "usage: penstock [serve] [-c FILE] [-m MODEL.gguf] [-l ADDRESS]   run the gateway\n"
-    "       penstock check -c FILE                                   read the configuration, print what is in force\n"
-    "       penstock version                                         own version and every library's\n"
+    "       penstock check -c FILE                                   read the configuration, print "
+    "what is in force\n"
+    "       penstock version                                         own version and every "
+    "library's\n"
     "\n"
-    "  -c, --config FILE     configuration (YAML); without it: 127.0.0.1:8080 and each provider whose usual\n"
-    "                        key (OPENAI_API_KEY, …) is in the environment\n"
+    "  -c, --config FILE     configuration (YAML); without it: 127.0.0.1:8080, the built-in model, "
+    "and each\n"
+    "                        provider whose usual key (OPENAI_API_KEY, …) is in the environment\n"
     "  -m, --model FILE      serve this GGUF model\n"
-    "  -l, --listen ADDRESS  host:port, [v6]:port or unix:/path, instead of those in the configuration\n"
+    "  -l, --listen ADDRESS  host:port, [v6]:port or unix:/path, instead of those in the "
+    "configuration\n"
     "  -t, --test            the same as check\n"
     "  -V, --version         the same as version\n"
     "  -h, --help            this text\n"
@@ -28,9 +33,12 @@ void ps_arguments_help(void)
 }
 
 static const struct option options[] = {
-    {"config", required_argument, NULL, 'c'}, {"model", required_argument, NULL, 'm'},
-    {"listen", required_argument, NULL, 'l'}, {"test", no_argument, NULL, 't'},
-    {"version", no_argument, NULL, 'V'},      {"help", no_argument, NULL, 'h'},
+    {"config", required_argument, NULL, 'c'},
+    {"model", required_argument, NULL, 'm'},
+    {"listen", required_argument, NULL, 'l'},
+    {"test", no_argument, NULL, 't'},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
 
@@ -49,7 +57,8 @@ static int read_command(const char *word, enum ps_command *ret)
             return 0;
         }
     }
-    (void)fprintf(stderr, "penstock: no command \"%s\" (serve, check, version); see penstock --help\n", word);
+    (void)fprintf(
+        stderr, "penstock: no command \"%s\" (serve, check, version); see penstock --help\n", word);
     return -1;
 }
 
@@ -57,6 +66,7 @@ int ps_arguments_read(int argc, char **argv, struct ps_arguments *ret)
 {
     *ret = (struct ps_arguments){.command = PS_COMMAND_SERVE};
     ret->overrides.dialects = ps_dialect_names();
+    ret->overrides.builtin_model = ps_engine_has("llama");
     for (int option; (option = getopt_long(argc, argv, "c:m:l:tVh", options, NULL)) != -1;) {
         switch (option) {
         case 'c':

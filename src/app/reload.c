@@ -8,10 +8,12 @@
 #include <string.h>
 
 /*
- * The happy path: SIGHUP hands a job to the pool; there the file, the CA bundles and the certificates are read; back
- * on loop 0 the new snapshot is sent to every worker. Requests that run keep the one they began with.
+ * The happy path: SIGHUP hands a job to the pool; there the file, the CA bundles and the
+ * certificates are read; back on loop 0 the new snapshot is sent to every worker. Requests that run
+ * keep the one they began with.
  *
- * How it fails: any mistake keeps all of the old and is logged. A SIGHUP while a reload runs makes one more run after it.
+ * How it fails: any mistake keeps all of the old and is logged. A SIGHUP while a reload runs makes
+ * one more run after it.
  */
 
 struct ps_reload {
@@ -37,7 +39,8 @@ static int read_certificates(struct ps_reload *reload)
     }
     for (size_t i = 0; i < app->first->listener_count; i++) {
         for (size_t k = 0; k < config->listener_count && reload->tls[i] == NULL; k++) {
-            if (ps_slice_eq_cstr(ps_slice_cstr(config->listeners[k].address), app->first->listeners[i].address)) {
+            if (ps_slice_eq_cstr(ps_slice_cstr(config->listeners[k].address),
+                                 app->first->listeners[i].address)) {
                 reload->tls[i] = fresh[k];
                 fresh[k] = NULL;
             }
@@ -52,8 +55,8 @@ static void run(struct ps_work *work)
     struct ps_reload *reload = PS_CONTAINER_OF(work, struct ps_reload, work);
     reload->config = ps_app_load(reload->app->arguments, &reload->errors);
     if (reload->config != NULL && read_certificates(reload) == 0) {
-        reload->snapshot =
-            ps_snapshot_new(&reload->app->gateway, reload->config, reload->error, sizeof(reload->error));
+        reload->snapshot = ps_snapshot_new(&reload->app->gateway, reload->config, reload->error,
+                                           sizeof(reload->error));
     }
 }
 

@@ -5,6 +5,7 @@
 #include "penstock/base/log.h"
 #include "penstock/base/mem.h"
 #include "penstock/dialect/dialect.h"
+#include "penstock/engine/engine.h"
 #include "penstock/upstream/upstream.h"
 
 #include <signal.h>
@@ -13,13 +14,17 @@
 #include <sys/resource.h>
 
 /*
- * The happy path: configuration, snapshot, sockets, workers; "listening on …"; the first loop runs on the main thread
- * and hears signals. SIGTERM or SIGINT drains: all workers stop accepting and finish what runs; when the last one is
- * drained the first loop is taken down and the process ends with 0.
+ * The happy path: configuration, snapshot, sockets, workers; "listening on …"; the first loop runs
+ * on the main thread and hears signals. SIGTERM or SIGINT drains: all workers stop accepting and
+ * finish what runs; when the last one is drained the first loop is taken down and the process ends
+ * with 0.
  *
- * How it fails: whatever is wrong before "listening on …" is said in one line and ends the start with 1. A drain that
- * takes longer than drain_timeout, or a second signal, aborts the connections that are left.
+ * How it fails: whatever is wrong before "listening on …" is said in one line and ends the start
+ * with 1. A drain that takes longer than drain_timeout, or a second signal, aborts the connections
+ * that are left.
  */
+
+#define LOAD_LOOK_US INT64_C(20000)
 
 /* ---- signals ---- */
 
@@ -51,6 +56,41 @@ static void begin_drain(struct ps_app *app)
     ps_log(PS_LOG_INFO, "draining");
     (void)ps_timer_set(&app->drain_timer, app->config->limits.drain_timeout * 1000);
     order_all(app, PS_ORDER_DRAIN);
+}
+
+/* A model that turns out not to load ends the start, as a wrong key of the configuration does. */
+static bool any_failed(const struct ps_app *app)
+{
+    bool failed = false;
+    for (size_t i = 0; i < app->snapshot->provider_count; i++) {
+        const struct ps_provider *provider = &app->snapshot->providers[i];
+        struct ps_fault fault;
+        if (provider->dialect != NULL ||
+            ps_engine_state(provider->endpoints[0]->engine) != PS_ENGINE_FAILED) {
+            continue;
+        }
+        const struct ps_config_at *at = &provider->config->kind_at;
+        ps_engine_failure(provider->endpoints[0]->engine, &fault);
+        (void)fprintf(stderr, "%s:%d: providers.%s.%s: %s\n",
+                      at->file != NULL ? at->file : "penstock", at->line, provider->config->name,
+                      fault.param[0] != '\0' ? fault.param : "engine", fault.message);
+        failed = true;
+    }
+    return failed;
+}
+
+static void watch_loading(struct ps_timer *timer)
+{
+    struct ps_app *app = PS_CONTAINER_OF(timer, struct ps_app, load_timer);
+    if (app->draining) {
+        return;
+    }
+    if (any_failed(app)) {
+        app->failed = true;
+        begin_drain(app);
+    } else if (ps_gateway_loading(app->snapshot)) {
+        (void)ps_timer_set(timer, LOAD_LOOK_US);
+    }
 }
 
 static void on_signal(uv_signal_t *handle, int number)
@@ -94,6 +134,7 @@ void ps_app_may_end(struct ps_app *app)
 {
     if (app->drained == app->worker_count && app->reload == NULL && !app->workers[0].over) {
         ps_timer_cancel(&app->drain_timer);
+        ps_timer_cancel(&app->load_timer);
         unwatch_signals(app);
         ps_worker_take_down(&app->workers[0]);
     }
@@ -134,7 +175,8 @@ static void raise_descriptor_limit(void)
 struct ps_config *ps_app_load(const struct ps_arguments *arguments, struct ps_config_errors *errors)
 {
     static const ps_config_check_fn checks[] = {ps_gateway_check};
-    return ps_config_load(arguments->config, &arguments->overrides, checks, sizeof(checks) / sizeof(checks[0]), errors);
+    return ps_config_load(arguments->config, &arguments->overrides, checks,
+                          sizeof(checks) / sizeof(checks[0]), errors);
 }
 
 static struct ps_config *load_or_complain(const struct ps_arguments *arguments)
@@ -162,14 +204,27 @@ static int prepare(struct ps_app *app)
         return complain("out of memory");
     }
     atomic_store(&app->gateway.budget.limit, (size_t)config->limits.buffer_memory);
+    app->pool = ps_pool_new(config->workers.offload_threads, 64);
+    struct ps_engine_host_options host = {
+        .compute_threads = config->workers.compute_threads,
+        .event_loops = config->workers.event_loops,
+        .queue = config->workers.compute_queue,
+        .queue_tokens = config->workers.compute_queue_tokens,
+        .model_memory = config->limits.model_memory,
+        .offload = app->pool,
+    };
+    app->engines = app->pool != NULL ? ps_engine_host_new(&host) : NULL;
+    if (app->engines == NULL) {
+        return complain("out of memory");
+    }
+    app->gateway.engines = app->engines;
     app->snapshot = ps_snapshot_new(&app->gateway, app->config, error, sizeof(error));
     if (app->snapshot == NULL) {
         return complain(error);
     }
-    app->pool = ps_pool_new(config->workers.offload_threads, 64);
     app->worker_count = config->workers.event_loops;
     app->workers = ps_calloc(app->worker_count, sizeof(*app->workers));
-    if (app->pool == NULL || app->workers == NULL || ps_metrics_add_process(app->metrics) != 0 ||
+    if (app->workers == NULL || ps_metrics_add_process(app->metrics) != 0 ||
         ps_metrics_on_render(app->metrics, ps_gateway_gauges, &app->gateway) != 0 ||
         ps_metrics_on_render(app->metrics, set_build_info, NULL) != 0) {
         return complain("out of memory");
@@ -191,7 +246,8 @@ static int start_workers(struct ps_app *app)
         }
     }
     ps_timer_init(&app->drain_timer, &app->workers[0].loop, on_drain_timeout);
-    if (watch_signals(app) != 0) {
+    ps_timer_init(&app->load_timer, &app->workers[0].loop, watch_loading);
+    if (ps_timer_set(&app->load_timer, 0) != 0 || watch_signals(app) != 0) {
         return complain("signals cannot be watched");
     }
     for (unsigned i = 1; i < app->worker_count; i++) {
@@ -215,15 +271,16 @@ static void run(struct ps_app *app)
 
 static void clean_up(struct ps_app *app)
 {
-    if (app->pool != NULL) {
-        ps_pool_free(app->pool);
-    }
     ps_app_unlisten(app);
     ps_snapshot_unref(app->snapshot);
     ps_free(app->workers);
     if (app->metrics != NULL) {
         ps_gateway_deinit(&app->gateway);
         ps_metrics_free(app->metrics);
+    }
+    ps_engine_host_free(app->engines);
+    if (app->pool != NULL) {
+        ps_pool_free(app->pool);
     }
     ps_config_unref(app->config);
     ps_config_unref(app->first);
@@ -251,7 +308,7 @@ int ps_app_serve(const struct ps_arguments *arguments)
         run(&app);
     }
     clean_up(&app);
-    return result == 0 ? 0 : 1;
+    return result == 0 && !app.failed ? 0 : 1;
 }
 
 static int check(const struct ps_arguments *arguments)

@@ -19,9 +19,11 @@ void ps_app_tls_free(struct ps_tls_server **tls, size_t count)
     ps_free(tls);
 }
 
-struct ps_tls_server **ps_app_tls(const struct ps_config *config, char *ret_error, size_t error_size)
+struct ps_tls_server **ps_app_tls(const struct ps_config *config, char *ret_error,
+                                  size_t error_size)
 {
-    struct ps_tls_server **tls = ps_calloc(config->listener_count + 1, sizeof(struct ps_tls_server *));
+    struct ps_tls_server **tls =
+        ps_calloc(config->listener_count + 1, sizeof(struct ps_tls_server *));
     if (tls == NULL) {
         (void)snprintf(ret_error, error_size, "out of memory");
         return NULL;
@@ -33,7 +35,8 @@ struct ps_tls_server **ps_app_tls(const struct ps_config *config, char *ret_erro
         }
         struct ps_tls_certificate *files = ps_calloc(listener->tls_count, sizeof(*files));
         for (size_t k = 0; files != NULL && k < listener->tls_count; k++) {
-            files[k] = (struct ps_tls_certificate){listener->tls[k].certificate, listener->tls[k].key};
+            files[k] =
+                (struct ps_tls_certificate){listener->tls[k].certificate, listener->tls[k].key};
         }
         if (files == NULL) {
             (void)snprintf(ret_error, error_size, "out of memory");
@@ -49,16 +52,19 @@ struct ps_tls_server **ps_app_tls(const struct ps_config *config, char *ret_erro
     return tls;
 }
 
-static int open_sockets(struct ps_app_listener *listener, unsigned loops, char *error, size_t error_size)
+static int open_sockets(struct ps_app_listener *listener, unsigned loops, char *error,
+                        size_t error_size)
 {
     const struct ps_config_listener *config = listener->config;
     uint16_t port = config->port;
-    if (!config->is_unix && port != 0 && ps_listen_check_tcp(config->host, port, error, error_size) != 0) {
+    if (!config->is_unix && port != 0 &&
+        ps_listen_check_tcp(config->host, port, error, error_size) != 0) {
         return -1;
     }
     for (unsigned i = 0; i < loops; i++) {
         if (config->is_unix) {
-            listener->fds[i] = i == 0 ? ps_listen_unix(config->path, error, error_size) : listener->fds[0];
+            listener->fds[i] =
+                i == 0 ? ps_listen_unix(config->path, error, error_size) : listener->fds[0];
         } else {
             listener->fds[i] = ps_listen_tcp(config->host, port, error, error_size);
         }
@@ -67,7 +73,8 @@ static int open_sockets(struct ps_app_listener *listener, unsigned loops, char *
         }
         atomic_fetch_add(&listener->users, 1);
         if (port == 0 && !config->is_unix) {
-            port = ps_listen_port(listener->fds[i]); /* the other loops share the port this one was given */
+            port = ps_listen_port(
+                listener->fds[i]); /* the other loops share the port this one was given */
         }
     }
     struct stat st;
@@ -97,9 +104,11 @@ int ps_app_listen(struct ps_app *app)
             listener->fds[k] = -1;
         }
         app->listener_count++;
-        if (listener->fds == NULL || open_sockets(listener, app->worker_count, error, sizeof(error)) != 0) {
+        if (listener->fds == NULL ||
+            open_sockets(listener, app->worker_count, error, sizeof(error)) != 0) {
             (void)fprintf(stderr, "%s:%d: listen: cannot listen on %s: %s\n",
-                          listener->config->at.file != NULL ? listener->config->at.file : "penstock",
+                          listener->config->at.file != NULL ? listener->config->at.file
+                                                            : "penstock",
                           listener->config->at.line, listener->config->address, error);
             for (size_t k = i + 1; k < config->listener_count; k++) {
                 ps_tls_server_unref(tls[k]);
@@ -121,8 +130,9 @@ void ps_app_announce(const struct ps_app *app)
             (void)printf("listening on unix:%s\n", config->path);
         } else {
             bool v6 = strchr(config->host, ':') != NULL;
-            (void)printf("listening on %s://%s%s%s:%u\n", listener->tls != NULL ? "https" : "http", v6 ? "[" : "",
-                         config->host, v6 ? "]" : "", (unsigned)ps_listen_port(listener->fds[0]));
+            (void)printf("listening on %s://%s%s%s:%u\n", listener->tls != NULL ? "https" : "http",
+                         v6 ? "[" : "", config->host, v6 ? "]" : "",
+                         (unsigned)ps_listen_port(listener->fds[0]));
         }
     }
     (void)fflush(stdout);

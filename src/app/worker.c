@@ -8,9 +8,10 @@
 #include <stdio.h>
 
 /*
- * A worker: an event loop with its share of the gateway and its HTTP server. It is told what to do by orders from
- * the first loop (its own mailbox serves worker 0 too, so that there is one way). Drained, it is taken down: the
- * server, the gateway's share, the mailbox; then nothing is alive on the loop and it ends.
+ * A worker: an event loop with its share of the gateway and its HTTP server. It is told what to do
+ * by orders from the first loop (its own mailbox serves worker 0 too, so that there is one way).
+ * Drained, it is taken down: the server, the gateway's share, the mailbox; then nothing is alive on
+ * the loop and it ends.
  */
 
 static void on_turn(void *arg, int64_t busy_us)
@@ -23,7 +24,8 @@ static int listen_all(struct ps_worker *worker)
     struct ps_app *app = worker->app;
     for (size_t i = 0; i < app->listener_count; i++) {
         struct ps_app_listener *listener = &app->listeners[i];
-        if (ps_server_listen(worker->server, listener->fds[worker->index], listener->config, listener->tls) != 0) {
+        if (ps_server_listen(worker->server, listener->fds[worker->index], listener->config,
+                             listener->tls) != 0) {
             return -1;
         }
     }
@@ -39,7 +41,8 @@ int ps_worker_init(struct ps_worker *worker, struct ps_app *app, unsigned index)
     }
     struct ps_metrics_shard *shard = ps_metrics_shard_new(app->metrics);
     if (shard == NULL || ps_mailbox_init(&worker->mailbox, &worker->loop) != 0 ||
-        ps_gateway_loop_init(&worker->gl, &app->gateway, &worker->loop, shard, app->snapshot) != 0) {
+        ps_gateway_loop_init(&worker->gl, &app->gateway, &worker->loop, shard, app->snapshot) !=
+            0) {
         return -1;
     }
     char text[12];
@@ -65,7 +68,8 @@ void ps_worker_take_down(struct ps_worker *worker)
     ps_mailbox_close(&worker->mailbox, NULL);
 }
 
-/* The first loop is the last to go: signals, the drain's time limit and a reload that runs live on it. */
+/* The first loop is the last to go: signals, the drain's time limit and a reload that runs live on
+ * it. */
 static void on_drained(void *arg)
 {
     struct ps_worker *worker = arg;

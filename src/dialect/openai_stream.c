@@ -170,6 +170,8 @@ static bool on_done(struct ps_openai_decoder *decoder)
                                "The provider's stream ended before the answer was finished.");
         return false;
     }
+    const struct ps_slice raw = decoder->base.raw;
+    decoder->base.lf_due = raw.len > 0 && raw.ptr[raw.len - 1] == '\r';
     (void)ps_decoder_emit_kind(&decoder->base, PS_EVENT_DONE);
     return false; /* what follows is dropped */
 }

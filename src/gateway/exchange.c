@@ -5,20 +5,19 @@
 #include "penstock/base/json_scan.h"
 #include "penstock/base/log.h"
 
-
 /*
- * The happy path: opened at the head (HEAD), body bytes are scanned and kept as they come (BODY), at the end of
- * the body the fields are checked and the model is looked up (PREPARING), targets are asked one after the other
- * (ATTEMPTING, see attempt.c) until one of them commits (COMMITTED); its events go to the front, then on_end
- * (FLUSHING); the front delivers and ends the exchange (ENDED).
+ * The happy path: opened at the head (HEAD), body bytes are scanned and kept as they come (BODY),
+ * at the end of the body the fields are checked and the model is looked up (PREPARING), targets are
+ * asked one after the other (ATTEMPTING, see attempt.c) until one of them commits (COMMITTED); its
+ * events go to the front, then on_end (FLUSHING); the front delivers and ends the exchange (ENDED).
  *
- * How it fails: a body that is refused is answered by the front, which then ends. A fault before the commit
- * becomes on_end with a fault: a real status line. A fault after the commit becomes on_end with a fault that
- * the front can only show as a cut. A client that leaves makes the front end the exchange in whatever state it
- * is in: what runs is cancelled there, synchronously.
+ * How it fails: a body that is refused is answered by the front, which then ends. A fault before
+ * the commit becomes on_end with a fault: a real status line. A fault after the commit becomes
+ * on_end with a fault that the front can only show as a cut. A client that leaves makes the front
+ * end the exchange in whatever state it is in: what runs is cancelled there, synchronously.
  */
 
-#define JSON_NODES 1000000
+#define JSON_NODES       1000000
 #define STATE_BIT(state) (1u << PS_EXCHANGE_##state)
 
 /* Which states may follow a state. */
@@ -51,8 +50,8 @@ const char *ps_end_reason_word(enum ps_end_reason reason)
 void ps_exchange_enter(struct ps_exchange *ex, enum ps_exchange_state state)
 {
     if ((follows[ex->state] & (1u << state)) == 0) {
-        ps_log(PS_LOG_ERROR, "exchange %s: no way from %s to %s", ex->spec.request_id.text, state_names[ex->state],
-               state_names[state]);
+        ps_log(PS_LOG_ERROR, "exchange %s: no way from %s to %s", ex->spec.request_id.text,
+               state_names[ex->state], state_names[state]);
     }
     ex->state = state;
 }
@@ -92,7 +91,8 @@ static void fill_request(struct ps_exchange *ex)
 }
 
 struct ps_exchange *ps_exchange_open(struct ps_gateway_loop *gl, struct ps_arena *arena,
-                                     const struct ps_exchange_spec *spec, const struct ps_front_ops *ops, void *arg)
+                                     const struct ps_exchange_spec *spec,
+                                     const struct ps_front_ops *ops, void *arg)
 {
     struct ps_exchange *ex = ps_arena_calloc(arena, sizeof(*ex));
     if (ex == NULL) {
@@ -107,6 +107,7 @@ struct ps_exchange *ps_exchange_open(struct ps_gateway_loop *gl, struct ps_arena
     ex->dialect = ps_dialect_of_family(spec->family);
     ex->usage = PS_USAGE_NONE;
     ex->overhead_us = -1;
+    ex->receipt_us = spec->received_us;
     ps_chain_init(&ex->body, &gl->loop->pool);
     ps_chain_init(&ex->attempt.hold, &gl->loop->pool);
     ps_task_init(&ex->task, take_step);
@@ -127,12 +128,14 @@ struct ps_exchange *ps_exchange_open(struct ps_gateway_loop *gl, struct ps_arena
     return ex;
 }
 
-int ps_exchange_body(struct ps_exchange *ex, const char *ptr, size_t len, struct ps_fault *ret_fault)
+int ps_exchange_body(struct ps_exchange *ex, const char *ptr, size_t len,
+                     struct ps_fault *ret_fault)
 {
     if (ex->state == PS_EXCHANGE_HEAD) {
         ps_exchange_enter(ex, PS_EXCHANGE_BODY);
     }
     ex->received += len;
+    ex->receipt_us = ps_clock_us();
     if (ps_reader_feed(ex->reader, ptr, len, ret_fault) != 0) {
         return -1;
     }
@@ -151,7 +154,8 @@ static int find_route(struct ps_exchange *ex, struct ps_fault *fault)
         if (provider == NULL) {
             return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "x-penstock-provider",
                                 "x-penstock-provider names no provider of this gateway: \"%.*s\".",
-                                (int)(ex->spec.provider.len < 64 ? ex->spec.provider.len : 64), ex->spec.provider.ptr);
+                                (int)(ex->spec.provider.len < 64 ? ex->spec.provider.len : 64),
+                                ex->spec.provider.ptr);
         }
         ex->route = &ex->snapshot->provider_routes[provider - ex->snapshot->providers];
         ex->rest = model;
@@ -166,9 +170,17 @@ static int find_route(struct ps_exchange *ex, struct ps_fault *fault)
                             "No model was named, and this gateway has no default_model.");
     }
     return ps_fault_set(fault, PS_FAULT_MODEL_NOT_FOUND, "model",
-                        "The model \"%.*s\" does not exist: it is neither an alias nor provider/model of this gateway "
+                        "The model \"%.*s\" does not exist: it is neither an alias nor "
+                        "provider/model of this gateway "
                         "(GET /v1/models lists them).",
                         (int)(model.len < 80 ? model.len : 80), model.ptr);
+}
+
+static bool speaks(const struct ps_exchange *ex, const struct ps_target *target)
+{
+    const struct ps_dialect *dialect = target->provider->dialect;
+    return dialect != NULL ? ps_dialect_speaks(dialect, ex->spec.family, ex->spec.operation)
+                           : ps_dialect_has_writer(ex->dialect, ex->spec.operation);
 }
 
 static void prepare(struct ps_exchange *ex)
@@ -179,16 +191,19 @@ static void prepare(struct ps_exchange *ex)
         return;
     }
     if (ex->request.background) {
-        (void)ps_fault_set(&fault, PS_FAULT_UNSUPPORTED_OPERATION, "background",
-                           "Background generation needs the job queue, which this build does not have.");
+        (void)ps_fault_set(
+            &fault, PS_FAULT_UNSUPPORTED_OPERATION, "background",
+            "Background generation needs the job queue, which this build does not have.");
         ps_exchange_fail(ex, &fault);
         return;
     }
     for (size_t i = 0; i < ex->route->target_count; i++) {
-        if (!ps_dialect_speaks(ex->route->targets[i].provider->dialect, ex->spec.family, ex->spec.operation)) {
-            (void)ps_fault_set(&fault, PS_FAULT_UNSUPPORTED_OPERATION, "model",
-                               "The provider \"%s\" behind this model cannot do this operation (%s).",
-                               ex->route->targets[i].provider->config->name, ps_operation_name(ex->spec.operation));
+        if (!speaks(ex, &ex->route->targets[i])) {
+            (void)ps_fault_set(
+                &fault, PS_FAULT_UNSUPPORTED_OPERATION, "model",
+                "The provider \"%s\" behind this model cannot do this operation (%s).",
+                ex->route->targets[i].provider->config->name,
+                ps_operation_name(ex->spec.operation));
             ps_exchange_fail(ex, &fault);
             return;
         }
@@ -224,7 +239,8 @@ void ps_exchange_commit(struct ps_exchange *ex, int64_t arrival_us)
     ex->answer.header_count = at->header_count;
     ex->front->on_commit(ex->front_arg, &ex->answer);
     for (size_t offset = 0; offset < at->hold.len;) {
-        struct ps_event event = {.kind = PS_EVENT_OPAQUE, .raw = ps_chain_run(&at->hold, offset, at->hold.len - offset)};
+        struct ps_event event = {.kind = PS_EVENT_OPAQUE,
+                                 .raw = ps_chain_run(&at->hold, offset, at->hold.len - offset)};
         ex->front->on_event(ex->front_arg, &event);
         offset += event.raw.len;
     }
@@ -257,17 +273,13 @@ void ps_exchange_fail(struct ps_exchange *ex, const struct ps_fault *fault)
 void ps_exchange_pause(struct ps_exchange *ex)
 {
     ex->paused = true;
-    if (ex->attempt.call != NULL) {
-        ps_call_pause(ex->attempt.call);
-    }
+    ps_attempt_pause(ex, true);
 }
 
 void ps_exchange_resume(struct ps_exchange *ex)
 {
     ex->paused = false;
-    if (ex->attempt.call != NULL) {
-        ps_call_resume(ex->attempt.call);
-    }
+    ps_attempt_pause(ex, false);
 }
 
 void ps_exchange_end(struct ps_exchange *ex, enum ps_end_reason reason, int status, uint64_t sent,
@@ -324,11 +336,15 @@ struct ps_slice ps_exchange_upstream_id(const struct ps_exchange *ex)
     return ex->upstream_id;
 }
 
+struct ps_slice ps_exchange_dropped(const struct ps_exchange *ex)
+{
+    return ex->dropped;
+}
+
 int64_t ps_exchange_overhead_us(struct ps_exchange *ex)
 {
     if (ex->overhead_us < 0) {
-        int64_t since = ex->run_us != 0 ? ex->run_us : ex->spec.received_us;
-        int64_t overhead = ps_clock_us() - since - ex->waited_us;
+        int64_t overhead = ps_clock_us() - ex->receipt_us - ex->waited_us;
         ex->overhead_us = overhead > 0 ? overhead : 0;
     }
     return ex->overhead_us;
@@ -341,7 +357,8 @@ void ps_exchange_info(const struct ps_exchange *ex, struct ps_answer_info *ret)
         .model = ps_exchange_model(ex),
         .provider = ps_exchange_provider(ex),
         .queue_us = ex->queue_us,
-        .first_token_us = ex->commit_us > ex->spec.received_us ? ex->commit_us - ex->spec.received_us : 0,
+        .first_token_us =
+            ex->commit_us > ex->spec.received_us ? ex->commit_us - ex->spec.received_us : 0,
         .total_us = ps_clock_us() - ex->spec.received_us,
     };
 }

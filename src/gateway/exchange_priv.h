@@ -3,6 +3,7 @@
 #define PENSTOCK_GATEWAY_EXCHANGE_PRIV_H
 
 #include "penstock/base/chain.h"
+#include "penstock/engine/engine.h"
 #include "penstock/gateway/exchange.h"
 #include "penstock/gateway/router.h"
 
@@ -21,6 +22,20 @@ enum ps_attempt_state {
 #undef X
 };
 
+/* Who answers. In callbacks from the backend the attempt is driven by ps_attempt_event, _failed and
+ * _won. */
+struct ps_backend {
+    /* 0, or -1 with a fault: then nothing runs. */
+    int (*start)(struct ps_exchange *ex, struct ps_fault *fault);
+    void (*pause)(struct ps_exchange *ex, bool paused);
+    /* Cancels what runs and frees what the attempt holds of the backend. Not inside the backend's
+     * callbacks. Legal twice, and after a failed start. */
+    void (*release)(struct ps_exchange *ex);
+};
+extern const struct ps_backend ps_upstream_backend;           /* upstream_backend.c */
+extern const struct ps_backend ps_engine_backend;             /* engine_backend.c */
+extern const struct ps_engine_port_ops ps_engine_backend_ops; /* of the ports that it asks */
+
 struct ps_attempt_record {
     const struct ps_target *target;
     enum ps_fault_kind fault;
@@ -29,31 +44,37 @@ struct ps_attempt_record {
 };
 
 /*
- * One target being asked. There is one at a time, embedded in its exchange; what it allocates lies in the
- * exchange's arena.
+ * One target being asked. There is one at a time, embedded in its exchange; what it allocates lies
+ * in the exchange's arena.
  */
 struct ps_attempt {
     enum ps_attempt_state state;
     const struct ps_target *target;
+    const struct ps_backend *backend;
+    /* the upstream backend's */
     struct ps_encoded encoded;
-    struct ps_call *call;         /* NULL when none runs */
+    struct ps_call *call; /* NULL when none runs */
     bool upstream_taken;
-    struct ps_decoder *decoder;   /* owned; NULL for error answers */
-    struct ps_chain hold;         /* bytes before the commit; the body of an error answer */
-    bool hold_cut;                /* an error body that did not fit */
-    int status;                   /* of the answer; 0: none yet */
+    bool fresh; /* on a new connection, after a reused one had died */
+    bool sent;
+    struct ps_decoder *decoder; /* owned; NULL for error answers */
+    /* the engine backend's */
+    ps_engine_ticket ticket;     /* 0 when none runs */
+    struct ps_engine_port *port; /* borrowed from the loop */
+    /* both's */
+    struct ps_chain hold; /* bytes before the commit; the body of an error answer */
+    bool hold_cut;        /* an error body that did not fit */
+    int status;           /* of the answer; 0: none yet */
     struct ps_slice content_type;
     int64_t length;
     bool event_stream;
-    bool json;                    /* one JSON text */
+    bool json; /* one JSON text */
     struct ps_call_header *headers;
     size_t header_count;
     int64_t retry_after_us;
     int64_t started_us;
-    bool fresh;                   /* on a new connection, after a reused one had died */
-    bool sent;
-    bool done;                    /* the terminal marker was seen */
-    struct ps_fault fault;        /* set inside the decoder's callback, handled when it has returned */
+    bool done;             /* the terminal marker was seen */
+    struct ps_fault fault; /* set inside the decoder's callback, handled when it has returned */
 };
 
 struct ps_exchange {
@@ -65,26 +86,28 @@ struct ps_exchange {
     struct ps_exchange_spec spec;
     const struct ps_front_ops *front;
     void *front_arg;
-    struct ps_id id;              /* gen_… */
+    struct ps_id id; /* gen_… */
 
     const struct ps_dialect *dialect; /* the front's */
     struct ps_reader *reader;
     struct ps_request request;
-    struct ps_chain body;         /* owned */
-    uint64_t received;            /* body bytes */
+    struct ps_chain body; /* owned */
+    uint64_t received;    /* body bytes */
 
     const struct ps_route *route;
-    struct ps_slice rest;         /* model behind "provider/" */
+    struct ps_slice rest; /* model behind "provider/" */
     struct ps_routing routing;
     const struct ps_target *next; /* chosen, to be started by the next step */
     struct ps_attempt attempt;
     struct ps_attempt_record records[PS_ATTEMPT_RECORDS];
     unsigned attempts;
     struct ps_slice upstream_id;
+    struct ps_slice dropped; /* see ps_exchange_dropped */
 
-    struct ps_task task;          /* the next step, never taken inside a callback from below */
+    struct ps_task task; /* the next step, never taken inside a callback from below */
     void (*step)(struct ps_exchange *ex);
-    struct ps_timer timer;        /* ATTEMPTING: this attempt's commit; COMMITTED: the upstream's end after [DONE] */
+    struct ps_timer
+        timer; /* ATTEMPTING: this attempt's commit; COMMITTED: the upstream's end after [DONE] */
     bool paused;
 
     struct ps_answer answer;
@@ -92,11 +115,12 @@ struct ps_exchange {
     struct ps_usage usage;
     enum ps_finish finish;
 
-    int64_t run_us;               /* body complete */
-    int64_t waited_us;            /* sum of waiting for upstreams until the commit */
+    int64_t receipt_us; /* the last bytes of the request came */
+    int64_t run_us;     /* body complete and taken in */
+    int64_t waited_us;  /* sum of waiting for upstreams until the commit */
     int64_t commit_us;
-    int64_t overhead_us;          /* receipt to status line, less waiting; -1: no status line yet */
-    int64_t queue_us;             /* waiting for a connection, of the last attempt */
+    int64_t overhead_us; /* receipt to status line, less waiting; -1: no status line yet */
+    int64_t queue_us;    /* waiting for a connection, of the last attempt */
 };
 
 /* attempt.c */
@@ -107,6 +131,22 @@ void ps_attempt_first(struct ps_exchange *ex);
 void ps_attempt_drop(struct ps_exchange *ex, enum ps_verdict verdict);
 /* The timer of the exchange came up. */
 void ps_attempt_timeout(struct ps_exchange *ex);
+void ps_attempt_pause(struct ps_exchange *ex, bool paused);
+
+/* For backends, also inside their callbacks. */
+/* One event; false: stop, the attempt's fault is set (and has still to be reported by _failed). */
+bool ps_attempt_event(struct ps_exchange *ex, const struct ps_event *event);
+/* The attempt ends badly; what follows is deferred. */
+void ps_attempt_failed(struct ps_exchange *ex, enum ps_verdict verdict,
+                       const struct ps_fault *fault);
+/* The answer is whole. */
+void ps_attempt_won(struct ps_exchange *ex);
+/* The same target again, on a fresh connection. */
+void ps_attempt_renew(struct ps_exchange *ex);
+/* What a fault says of its target's health. */
+enum ps_verdict ps_attempt_verdict(const struct ps_fault *fault);
+/* A provider's own time in ms (-1: none given) or the common one, in µs. */
+int64_t ps_timeout_us(int64_t own_ms, int64_t common_ms);
 
 /* exchange.c */
 
@@ -122,8 +162,8 @@ void ps_exchange_fail(struct ps_exchange *ex, const struct ps_fault *fault);
 /* record.c */
 
 /* The log line and the metrics of an exchange that ends. */
-void ps_exchange_record(const struct ps_exchange *ex, enum ps_end_reason reason, int status, uint64_t sent,
-                        const struct ps_fault *fault);
+void ps_exchange_record(const struct ps_exchange *ex, enum ps_end_reason reason, int status,
+                        uint64_t sent, const struct ps_fault *fault);
 /* One exchange more (+1) or less (-1) in flight. */
 void ps_inflight_record(const struct ps_exchange *ex, int change);
 /* Metrics of one attempt. */

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "penstock/gateway/gateway.h"
 
+#include "exchange_priv.h"
 #include "models_priv.h"
 
 #include "penstock/base/clock.h"
 #include "penstock/base/id.h"
 #include "penstock/base/mem.h"
 
-#include <string.h>
 #include <uv.h>
+
+#include <string.h>
 
 int ps_gateway_init(struct ps_gateway *gateway, struct ps_metrics *metrics)
 {
@@ -21,12 +23,14 @@ int ps_gateway_init(struct ps_gateway *gateway, struct ps_metrics *metrics)
 
 void ps_gateway_deinit(struct ps_gateway *gateway)
 {
+    ps_gateway_unload_retired(gateway);
     ps_models_free_lists(gateway);
     (void)pthread_mutex_destroy(&gateway->lock);
 }
 
-int ps_gateway_loop_init(struct ps_gateway_loop *gl, struct ps_gateway *gateway, struct ps_loop *loop,
-                         struct ps_metrics_shard *shard, struct ps_snapshot *snapshot)
+int ps_gateway_loop_init(struct ps_gateway_loop *gl, struct ps_gateway *gateway,
+                         struct ps_loop *loop, struct ps_metrics_shard *shard,
+                         struct ps_snapshot *snapshot)
 {
     memset(gl, 0, sizeof(*gl));
     gl->gateway = gateway;
@@ -51,11 +55,28 @@ static bool snapshot_uses(const struct ps_snapshot *snapshot, size_t slot)
     return false;
 }
 
-static void close_when_unused(struct ps_gateway_upstream *entry)
+static void on_port_closed(void *arg)
 {
-    if (entry->upstream != NULL && entry->stale && entry->users == 0) {
+    struct ps_endpoint_state *endpoint = arg;
+    atomic_fetch_sub(&endpoint->ports, 1);
+}
+
+static void close_entry(struct ps_gateway_upstream *entry)
+{
+    if (entry->upstream != NULL) {
         ps_upstream_close(entry->upstream);
         entry->upstream = NULL;
+    }
+    if (entry->port != NULL) {
+        ps_engine_port_close(entry->port, on_port_closed, entry->endpoint);
+        entry->port = NULL;
+    }
+}
+
+static void close_when_unused(struct ps_gateway_upstream *entry)
+{
+    if (entry->stale && entry->users == 0) {
+        close_entry(entry);
     }
 }
 
@@ -73,9 +94,7 @@ void ps_gateway_loop_adopt(struct ps_gateway_loop *gl, struct ps_snapshot *snaps
 void ps_gateway_loop_deinit(struct ps_gateway_loop *gl)
 {
     for (size_t i = 0; i < gl->upstream_count; i++) {
-        if (gl->upstreams[i].upstream != NULL) {
-            ps_upstream_close(gl->upstreams[i].upstream);
-        }
+        close_entry(&gl->upstreams[i]);
     }
     ps_free(gl->upstreams);
     gl->upstreams = NULL;
@@ -84,7 +103,8 @@ void ps_gateway_loop_deinit(struct ps_gateway_loop *gl)
     gl->snapshot = NULL;
 }
 
-struct ps_upstream *ps_gateway_upstream_take(struct ps_gateway_loop *gl, struct ps_endpoint_state *endpoint)
+static struct ps_gateway_upstream *entry_of(struct ps_gateway_loop *gl,
+                                            const struct ps_endpoint_state *endpoint)
 {
     size_t slot = endpoint->slot;
     if (slot >= gl->upstream_count) {
@@ -98,10 +118,22 @@ struct ps_upstream *ps_gateway_upstream_take(struct ps_gateway_loop *gl, struct 
         gl->upstream_count = count;
     }
     struct ps_gateway_upstream *entry = &gl->upstreams[slot];
-    if (entry->upstream == NULL) {
-        entry->upstream = ps_upstream_new(gl->loop, endpoint->shared);
+    if (entry->upstream == NULL && entry->port == NULL) {
         /* An exchange that began before a reload may open what the new snapshot no longer names. */
         entry->stale = !snapshot_uses(gl->snapshot, slot);
+    }
+    return entry;
+}
+
+struct ps_upstream *ps_gateway_upstream_take(struct ps_gateway_loop *gl,
+                                             struct ps_endpoint_state *endpoint)
+{
+    struct ps_gateway_upstream *entry = entry_of(gl, endpoint);
+    if (entry == NULL) {
+        return NULL;
+    }
+    if (entry->upstream == NULL) {
+        entry->upstream = ps_upstream_new(gl->loop, endpoint->shared);
     }
     if (entry->upstream != NULL) {
         entry->users++;
@@ -114,4 +146,35 @@ void ps_gateway_upstream_give(struct ps_gateway_loop *gl, struct ps_endpoint_sta
     struct ps_gateway_upstream *entry = &gl->upstreams[endpoint->slot];
     entry->users--;
     close_when_unused(entry);
+}
+
+struct ps_engine_port *ps_gateway_port(struct ps_gateway_loop *gl,
+                                       struct ps_endpoint_state *endpoint)
+{
+    struct ps_gateway_upstream *entry = entry_of(gl, endpoint);
+    if (entry == NULL) {
+        return NULL;
+    }
+    if (entry->port == NULL) {
+        entry->port = ps_engine_port_open(endpoint->engine, gl->loop, &ps_engine_backend_ops, NULL);
+        if (entry->port == NULL) {
+            return NULL;
+        }
+        entry->endpoint = endpoint;
+        atomic_fetch_add(&endpoint->ports, 1);
+    }
+    entry->users++;
+    return entry->port;
+}
+
+bool ps_gateway_loading(const struct ps_snapshot *snapshot)
+{
+    for (size_t i = 0; i < snapshot->provider_count; i++) {
+        const struct ps_provider *provider = &snapshot->providers[i];
+        if (provider->dialect == NULL &&
+            ps_engine_state(provider->endpoints[0]->engine) == PS_ENGINE_LOADING) {
+            return true;
+        }
+    }
+    return false;
 }

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "penstock/base/slice.h"
 #include "penstock/gateway/exchange.h"
 
-#include "penstock/base/slice.h"
-
 /*
- * The allow-list: which headers pass the gateway, and in which direction. Everything else ends here;
- * credentials, cookies, hop-by-hop and forwarding headers above all. Content-Type and Accept go up as parts of
- * the encoded request, Content-Type comes down as part of the answer, traceparent and tracestate go up when they are
- * valid; they are not in the table.
+ * The allow-list: which headers pass the gateway, and in which direction. Everything else ends
+ * here; credentials, cookies, hop-by-hop and forwarding headers above all. Content-Type and Accept
+ * go up as parts of the encoded request, Content-Type comes down as part of the answer, traceparent
+ * and tracestate go up when they are valid; they are not in the table.
  */
-enum { UP = 1, DOWN = 2 };
+enum {
+    UP = 1,
+    DOWN = 2
+};
 
 static const struct {
     struct ps_slice name;
@@ -39,7 +41,8 @@ static bool passes(struct ps_slice name, int way)
 {
     for (size_t i = 0; i < sizeof(allowed) / sizeof(allowed[0]); i++) {
         struct ps_slice known = allowed[i].name;
-        if ((allowed[i].ways & way) == 0 || name.len < known.len || (!allowed[i].prefix && name.len != known.len)) {
+        if ((allowed[i].ways & way) == 0 || name.len < known.len ||
+            (!allowed[i].prefix && name.len != known.len)) {
             continue;
         }
         if (ps_slice_ieq(ps_slice(name.ptr, known.len), known)) {

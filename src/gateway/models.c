@@ -11,18 +11,20 @@
 #include <string.h>
 
 /*
- * The happy path: a timer of loop 0 asks the providers of the current snapshot one after the other, GET
- * /models by an ordinary call; a whole list that parses replaces the provider's older one. A provider that
- * fails keeps what it had; the next round tries again. Stopping cancels the call that runs.
+ * The happy path: a timer of loop 0 asks the providers of the current snapshot one after the other,
+ * GET /models by an ordinary call; a whole list that parses replaces the provider's older one. A
+ * provider that fails keeps what it had; the next round tries again. Stopping cancels the call that
+ * runs.
  */
 
-#define REFRESH_US INT64_C(300000000)
-#define RETRY_US INT64_C(5000000) /* until a provider has answered once */
-#define LIST_BYTES (4u << 20)
-#define LIST_MODELS 4096
+#define REFRESH_US      INT64_C(300000000)
+#define RETRY_US        INT64_C(5000000) /* until a provider has answered once */
+#define LIST_BYTES      (4u << 20)
+#define LIST_MODELS     4096
 #define LIST_TIMEOUT_US INT64_C(30000000)
 
-/* One provider's models. Never changes once it is in the gateway's list; replaced as a whole under its lock. */
+/* One provider's models. Never changes once it is in the gateway's list; replaced as a whole under
+ * its lock. */
 struct ps_model_list {
     struct ps_model_list *next;
     struct ps_arena arena; /* holds the names too */
@@ -38,10 +40,10 @@ struct ps_models_refresh {
     struct ps_snapshot *snapshot; /* owned; of the round that runs, else NULL */
     size_t index;                 /* provider being asked */
     struct ps_call *call;
-    bool taken;                   /* an upstream is held for the call */
+    bool taken; /* an upstream is held for the call */
     int status;
     struct ps_buf body;
-    bool missing;                 /* some provider has not answered yet */
+    bool missing; /* some provider has not answered yet */
 };
 
 static void free_list(struct ps_model_list *list)
@@ -115,7 +117,8 @@ static void end_call(struct ps_models_refresh *refresh)
         refresh->call = NULL;
     }
     if (refresh->taken) {
-        ps_gateway_upstream_give(refresh->gl, refresh->snapshot->providers[refresh->index].endpoints[0]);
+        ps_gateway_upstream_give(refresh->gl,
+                                 refresh->snapshot->providers[refresh->index].endpoints[0]);
         refresh->taken = false;
     }
 }
@@ -151,8 +154,8 @@ static void on_end(void *arg, enum ps_call_end end, const char *detail)
         replace_list(refresh->gl->gateway, list);
     } else {
         refresh->missing = true;
-        ps_log(PS_LOG_DEBUG, "models of provider %s could not be listed: %s, status %d", provider->config->name,
-               end == PS_CALL_DONE ? "answered" : detail, refresh->status);
+        ps_log(PS_LOG_DEBUG, "models of provider %s could not be listed: %s, status %d",
+               provider->config->name, end == PS_CALL_DONE ? "answered" : detail, refresh->status);
     }
     ps_loop_defer(refresh->gl->loop, &refresh->task, PS_PHASE_WORK);
 }
@@ -174,9 +177,10 @@ static bool ask(struct ps_models_refresh *refresh, const struct ps_provider *pro
         headers[count++] = (struct ps_call_header){ps_slice_cstr(provider->credentials[0].header),
                                                    ps_slice_cstr(provider->credentials[0].value)};
     }
-    for (size_t i = 0; i < config->header_count && count < sizeof(headers) / sizeof(headers[0]); i++) {
-        headers[count++] =
-            (struct ps_call_header){ps_slice_cstr(config->headers[i].name), ps_slice_cstr(config->headers[i].value)};
+    for (size_t i = 0; i < config->header_count && count < sizeof(headers) / sizeof(headers[0]);
+         i++) {
+        headers[count++] = (struct ps_call_header){ps_slice_cstr(config->headers[i].name),
+                                                   ps_slice_cstr(config->headers[i].value)};
     }
     struct ps_call_request request = {
         .method = "GET",
@@ -199,7 +203,8 @@ static void ask_next(struct ps_task *task)
     end_call(refresh);
     while (++refresh->index < refresh->snapshot->provider_count) {
         const struct ps_provider *provider = &refresh->snapshot->providers[refresh->index];
-        if (provider->config->list_models && ps_dialect_speaks(provider->dialect, PS_FAMILY_OPENAI, PS_OP_MODELS)) {
+        if (provider->dialect != NULL && provider->config->list_models &&
+            ps_dialect_speaks(provider->dialect, PS_FAMILY_OPENAI, PS_OP_MODELS)) {
             if (ask(refresh, provider)) {
                 return;
             }
@@ -263,8 +268,8 @@ void ps_models_stop(struct ps_gateway_loop *gl)
 /* ---- answering ---- */
 
 /* `provider` empty: an alias. */
-static void print_model(const struct ps_gateway *gateway, struct ps_slice provider, struct ps_slice id,
-                        struct ps_slice owner, struct ps_buf *out)
+static void print_model(const struct ps_gateway *gateway, struct ps_slice provider,
+                        struct ps_slice id, struct ps_slice owner, struct ps_buf *out)
 {
     /* The name is escaped as one string, so it is put together first; both halves are bounded. */
     char name[512];
@@ -285,7 +290,8 @@ static void print_model(const struct ps_gateway *gateway, struct ps_slice provid
     ps_buf_byte(out, '}');
 }
 
-static const struct ps_model_list *list_of(const struct ps_gateway *gateway, struct ps_slice provider)
+static const struct ps_model_list *list_of(const struct ps_gateway *gateway,
+                                           struct ps_slice provider)
 {
     const struct ps_model_list *list = gateway->models;
     while (list != NULL && !ps_slice_eq(list->provider, provider)) {
@@ -301,7 +307,8 @@ void ps_models_list(struct ps_gateway_loop *gl, struct ps_buf *out)
     ps_buf_cstr(out, "{\"object\":\"list\",\"data\":[");
     for (size_t i = 0; i < snapshot->route_count; i++) {
         ps_buf_cstr(out, first ? "" : ",");
-        print_model(gl->gateway, PS_SLICE_NONE, snapshot->routes[i].name, PS_SLICE_LIT("penstock"), out);
+        print_model(gl->gateway, PS_SLICE_NONE, snapshot->routes[i].name, PS_SLICE_LIT("penstock"),
+                    out);
         first = false;
     }
     (void)pthread_mutex_lock(&gl->gateway->lock);
@@ -331,7 +338,9 @@ bool ps_models_get(struct ps_gateway_loop *gl, struct ps_slice id, struct ps_buf
     }
     (void)pthread_mutex_lock(&gl->gateway->lock);
     const struct ps_model_list *list = list_of(gl->gateway, route->name);
-    bool known = list == NULL; /* a provider that does not tell may have any model */
+    bool engine =
+        route->targets[0].provider->dialect == NULL; /* has one model, which its aliases name */
+    bool known = list == NULL && !engine; /* a provider that does not tell may have any model */
     for (size_t i = 0; list != NULL && i < list->count && !known; i++) {
         known = ps_slice_eq(list->ids[i], rest);
     }

@@ -8,8 +8,8 @@
 #include <stdio.h>
 
 /*
- * What is told about a request when it ends: one log line with all attempts, and the metrics. Labels come
- * from the snapshot: a model asked for as "provider/model" is counted as "other".
+ * What is told about a request when it ends: one log line with all attempts, and the metrics.
+ * Labels come from the snapshot: a model asked for as "provider/model" is counted as "other".
  */
 
 static struct ps_slice route_label(const struct ps_exchange *ex)
@@ -17,7 +17,8 @@ static struct ps_slice route_label(const struct ps_exchange *ex)
     if (ex->route == NULL) {
         return PS_SLICE_LIT("none");
     }
-    return ex->rest.len == 0 && ex->spec.provider.len == 0 ? ex->route->name : PS_SLICE_LIT("other");
+    return ex->rest.len == 0 && ex->spec.provider.len == 0 ? ex->route->name
+                                                           : PS_SLICE_LIT("other");
 }
 
 static struct ps_slice provider_label(const struct ps_exchange *ex)
@@ -26,15 +27,15 @@ static struct ps_slice provider_label(const struct ps_exchange *ex)
     return name.len > 0 ? name : PS_SLICE_LIT("none");
 }
 
-static struct ps_series *series3(const struct ps_exchange *ex, enum ps_metric metric, struct ps_slice a,
-                                 struct ps_slice b, struct ps_slice c)
+static struct ps_series *series3(const struct ps_exchange *ex, enum ps_metric metric,
+                                 struct ps_slice a, struct ps_slice b, struct ps_slice c)
 {
     struct ps_slice labels[] = {a, b, c};
     return ps_metrics_series(ex->gl->shard, metric, labels);
 }
 
-static struct ps_series *series2(const struct ps_exchange *ex, enum ps_metric metric, struct ps_slice a,
-                                 const char *b)
+static struct ps_series *series2(const struct ps_exchange *ex, enum ps_metric metric,
+                                 struct ps_slice a, const char *b)
 {
     struct ps_slice labels[] = {a, ps_slice_cstr(b)};
     return ps_metrics_series(ex->gl->shard, metric, labels);
@@ -43,7 +44,8 @@ static struct ps_series *series2(const struct ps_exchange *ex, enum ps_metric me
 void ps_inflight_record(const struct ps_exchange *ex, int change)
 {
     struct ps_slice door = ps_slice_cstr(ex->spec.door);
-    ps_series_gauge_add(ps_metrics_series(ex->gl->shard, PS_METRIC_REQUESTS_IN_FLIGHT, &door), change);
+    ps_series_gauge_add(ps_metrics_series(ex->gl->shard, PS_METRIC_REQUESTS_IN_FLIGHT, &door),
+                        change);
 }
 
 void ps_attempt_record(const struct ps_exchange *ex, const struct ps_attempt_record *record)
@@ -52,20 +54,25 @@ void ps_attempt_record(const struct ps_exchange *ex, const struct ps_attempt_rec
     bool failed = record->fault != PS_FAULT_NONE;
     ps_series_add(series2(ex, PS_METRIC_UPSTREAM_ATTEMPTS, provider, failed ? "failed" : "ok"), 1);
     if (failed) {
-        ps_series_add(series2(ex, PS_METRIC_UPSTREAM_ERRORS, provider, ps_fault_name(record->fault)), 1);
+        ps_series_add(
+            series2(ex, PS_METRIC_UPSTREAM_ERRORS, provider, ps_fault_name(record->fault)), 1);
     }
 }
 
 void ps_retry_record(const struct ps_exchange *ex, enum ps_fault_kind reason, bool reuse_died)
 {
     struct ps_slice provider = ex->attempt.target->provider->name;
-    ps_series_add(series2(ex, PS_METRIC_RETRIES, provider, reuse_died ? "reuse_died" : ps_fault_name(reason)), 1);
+    ps_series_add(
+        series2(ex, PS_METRIC_RETRIES, provider, reuse_died ? "reuse_died" : ps_fault_name(reason)),
+        1);
     if (reuse_died) {
-        ps_series_add(ps_metrics_series(ex->gl->shard, PS_METRIC_UPSTREAM_REUSE_DEATHS, &provider), 1);
+        ps_series_add(ps_metrics_series(ex->gl->shard, PS_METRIC_UPSTREAM_REUSE_DEATHS, &provider),
+                      1);
     }
 }
 
-static void count_tokens(const struct ps_exchange *ex, struct ps_slice model, struct ps_slice provider)
+static void count_tokens(const struct ps_exchange *ex, struct ps_slice model,
+                         struct ps_slice provider)
 {
     const struct {
         const char *kind;
@@ -76,13 +83,15 @@ static void count_tokens(const struct ps_exchange *ex, struct ps_slice model, st
                  {"reasoning", ex->usage.reasoning}};
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (kinds[i].count > 0) {
-            ps_series_add(series3(ex, PS_METRIC_TOKENS, model, provider, ps_slice_cstr(kinds[i].kind)),
-                          (uint64_t)kinds[i].count);
+            ps_series_add(
+                series3(ex, PS_METRIC_TOKENS, model, provider, ps_slice_cstr(kinds[i].kind)),
+                (uint64_t)kinds[i].count);
         }
     }
 }
 
-static void count(const struct ps_exchange *ex, enum ps_end_reason reason, int status, int64_t total_us)
+static void count(const struct ps_exchange *ex, enum ps_end_reason reason, int status,
+                  int64_t total_us)
 {
     struct ps_slice door = ps_slice_cstr(ex->spec.door);
     struct ps_slice model = route_label(ex);
@@ -91,13 +100,15 @@ static void count(const struct ps_exchange *ex, enum ps_end_reason reason, int s
     int len = snprintf(text, sizeof(text), "%d", status);
     struct ps_slice labels[] = {door, model, provider, ps_slice(text, (size_t)len)};
     ps_series_add(ps_metrics_series(ex->gl->shard, PS_METRIC_REQUESTS, labels), 1);
-    ps_series_observe_us(ps_metrics_series(ex->gl->shard, PS_METRIC_REQUEST_DURATION, labels), total_us);
+    ps_series_observe_us(ps_metrics_series(ex->gl->shard, PS_METRIC_REQUEST_DURATION, labels),
+                         total_us);
     if (ex->commit_us != 0) {
         ps_series_observe_us(ps_metrics_series(ex->gl->shard, PS_METRIC_TIME_TO_FIRST_BYTE, labels),
                              ex->commit_us - ex->spec.received_us);
     }
     if (ex->overhead_us >= 0) {
-        ps_series_observe_us(ps_metrics_series(ex->gl->shard, PS_METRIC_OVERHEAD, &door), ex->overhead_us);
+        ps_series_observe_us(ps_metrics_series(ex->gl->shard, PS_METRIC_OVERHEAD, &door),
+                             ex->overhead_us);
     }
     count_tokens(ex, model, provider);
     if (reason == PS_END_CUT && ex->answer.stream) {
@@ -117,7 +128,8 @@ static void log_attempts(struct ps_log_line *line, const struct ps_exchange *ex)
         ps_log_str(line, "provider", record->target->provider->name);
         ps_log_str(line, "endpoint", record->target->endpoint_url);
         ps_log_int(line, "status", record->status);
-        ps_log_cstr(line, "outcome", record->fault == PS_FAULT_NONE ? "ok" : ps_fault_name(record->fault));
+        ps_log_cstr(line, "outcome",
+                    record->fault == PS_FAULT_NONE ? "ok" : ps_fault_name(record->fault));
         ps_log_ms(line, "ms", record->us);
         ps_log_object_end(line);
     }
@@ -138,8 +150,8 @@ static void log_count(struct ps_log_line *line, const char *key, int64_t value)
     }
 }
 
-static void write_line(const struct ps_exchange *ex, enum ps_end_reason reason, int status, uint64_t sent,
-                       const struct ps_fault *fault, int64_t total_us)
+static void write_line(const struct ps_exchange *ex, enum ps_end_reason reason, int status,
+                       uint64_t sent, const struct ps_fault *fault, int64_t total_us)
 {
     struct ps_log_line line;
     ps_log_begin(&line, PS_LOG_INFO, "request");
@@ -178,8 +190,8 @@ static void write_line(const struct ps_exchange *ex, enum ps_end_reason reason, 
     ps_log_end(&line);
 }
 
-void ps_exchange_record(const struct ps_exchange *ex, enum ps_end_reason reason, int status, uint64_t sent,
-                        const struct ps_fault *fault)
+void ps_exchange_record(const struct ps_exchange *ex, enum ps_end_reason reason, int status,
+                        uint64_t sent, const struct ps_fault *fault)
 {
     int64_t total_us = ps_clock_us() - ex->spec.received_us;
     count(ex, reason, status, total_us);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "penstock/gateway/router.h"
 
-/* A target that fails stays out for COOL_FIRST, twice as long with each further failure in a row, at most COOL_MAX. */
+/* A target that fails stays out for COOL_FIRST, twice as long with each further failure in a row,
+ * at most COOL_MAX. */
 #define COOL_FIRST_US INT64_C(1000000)
-#define COOL_MAX_US INT64_C(60000000)
+#define COOL_MAX_US   INT64_C(60000000)
 /* What a Retry-After may ask for at most: a broken upstream must not put itself away for a day. */
 #define RETRY_AFTER_MAX_US INT64_C(600000000)
 /* While one request tries a target whose time has come, others pass it by for so long. */
@@ -27,7 +28,8 @@ static int busy(const struct ps_target *target)
     return atomic_load_explicit(&target->endpoint->health.in_flight, memory_order_relaxed);
 }
 
-/* The target after a failure: whoever is first to come when its time is over keeps the others away meanwhile. */
+/* The target after a failure: whoever is first to come when its time is over keeps the others away
+ * meanwhile. */
 static void claim_probe(struct ps_health *health, int64_t now_us)
 {
     int_fast64_t at = atomic_load_explicit(&health->not_before, memory_order_relaxed);
@@ -55,7 +57,8 @@ static bool may_try(const struct choice *choice, size_t index)
            ps_target_wait(&choice->routing->route->targets[index], choice->now_us) == 0;
 }
 
-/* Of one group (or all, group < 0) the target with the fewest requests in flight for its weight; ties at random. */
+/* Of one group (or all, group < 0) the target with the fewest requests in flight for its weight;
+ * ties at random. */
 static const struct ps_target *least_busy(const struct choice *choice, int64_t group)
 {
     const struct ps_route *route = choice->routing->route;
@@ -67,7 +70,8 @@ static const struct ps_target *least_busy(const struct choice *choice, int64_t g
         if ((group >= 0 && target->group != (uint32_t)group) || !may_try(choice, i)) {
             continue;
         }
-        if (best == NULL || (int64_t)(busy(target) + 1) * best->weight < (int64_t)(busy(best) + 1) * target->weight) {
+        if (best == NULL || (int64_t)(busy(target) + 1) * best->weight <
+                                (int64_t)(busy(best) + 1) * target->weight) {
             best = target;
         }
     }
@@ -124,7 +128,8 @@ static const struct ps_target *soonest(const struct choice *choice)
     const struct ps_target *best = NULL;
     for (size_t i = 0; i < route->target_count; i++) {
         const struct ps_target *target = &route->targets[i];
-        if (best == NULL || ps_target_wait(target, choice->now_us) < ps_target_wait(best, choice->now_us)) {
+        if (best == NULL ||
+            ps_target_wait(target, choice->now_us) < ps_target_wait(best, choice->now_us)) {
             best = target;
         }
     }
@@ -162,7 +167,8 @@ const struct ps_target *ps_routing_next(struct ps_routing *routing, int64_t now_
 void ps_target_begin(const struct ps_target *target)
 {
     atomic_fetch_add_explicit(&target->endpoint->health.in_flight, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&target->credential->state->health.in_flight, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&target->credential->state->health.in_flight, 1,
+                              memory_order_relaxed);
 }
 
 static void failed(struct ps_health *health, int64_t now_us, int64_t retry_after_us)
@@ -187,7 +193,8 @@ static void recovered(struct ps_health *health)
     }
 }
 
-void ps_target_end(const struct ps_target *target, enum ps_verdict verdict, int64_t now_us, int64_t retry_after_us)
+void ps_target_end(const struct ps_target *target, enum ps_verdict verdict, int64_t now_us,
+                   int64_t retry_after_us)
 {
     struct ps_health *endpoint = &target->endpoint->health;
     struct ps_health *key = &target->credential->state->health;

@@ -11,13 +11,14 @@
 #include <stdint.h>
 
 /*
- * The HTTP doors of one event loop: its listeners, its connections, what each path means. Loop thread only,
- * but for what is said to be shared.
+ * The HTTP doors of one event loop: its listeners, its connections, what each path means. Loop
+ * thread only, but for what is said to be shared.
  */
 
 /* Shared by the servers of all loops. */
 struct ps_server_shared {
-    atomic_int_fast64_t connections; /* open, of all loops: limits.connections is one limit per process */
+    atomic_int_fast64_t
+        connections; /* open, of all loops: limits.connections is one limit per process */
 };
 
 struct ps_server;
@@ -25,8 +26,8 @@ struct ps_server;
 struct ps_server *ps_server_new(struct ps_gateway_loop *gl, struct ps_server_shared *shared)
     __attribute__((warn_unused_result));
 /*
- * Accepts on `fd` (borrowed, listening). `listener` is copied where it is needed; `tls` NULL: plain (a reference is
- * taken). 0, or -1 when memory is short.
+ * Accepts on `fd` (borrowed, listening). `listener` is copied where it is needed; `tls` NULL: plain
+ * (a reference is taken). 0, or -1 when memory is short.
  */
 int ps_server_listen(struct ps_server *server, int fd, const struct ps_config_listener *listener,
                      struct ps_tls_server *tls) __attribute__((warn_unused_result));
@@ -34,9 +35,9 @@ int ps_server_listen(struct ps_server *server, int fd, const struct ps_config_li
 void ps_server_set_tls(struct ps_server *server, const char *address, struct ps_tls_server *tls);
 
 /*
- * Accepts who already waits, then no more (the listening descriptors may be closed when it returns), closes idle
- * connections after a second, lets every request finish with `connection: close`. `on_drained`
- * comes once, deferred, when no connection is left.
+ * Accepts who already waits, then no more (the listening descriptors may be closed when it
+ * returns), closes idle connections after a second, lets every request finish with `connection:
+ * close`. `on_drained` comes once, deferred, when no connection is left.
  */
 void ps_server_drain(struct ps_server *server, void (*on_drained)(void *arg), void *arg);
 /* Aborts what is left of the connections (their on_drained comes as well). */

@@ -14,13 +14,14 @@
 #include <stdint.h>
 
 /*
- * One request and its answer, from the head to the log line. A front (an HTTP connection, later a line of a
- * batch) owns it: opens it when the head is known, feeds the body, gets the answer by callbacks, and ends it,
- * exactly once, when the last byte is delivered or nobody wants it any more. Ending cancels whatever runs;
- * it is the one cancel, legal in every state but inside the exchange's own callbacks.
+ * One request and its answer, from the head to the log line. A front (an HTTP connection, later a
+ * line of a batch) owns it: opens it when the head is known, feeds the body, gets the answer by
+ * callbacks, and ends it, exactly once, when the last byte is delivered or nobody wants it any
+ * more. Ending cancels whatever runs; it is the one cancel, legal in every state but inside the
+ * exchange's own callbacks.
  *
- *   ps_exchange_open → ps_exchange_body* → ps_exchange_run → on_commit → on_event* → on_end → ps_exchange_end
- *                                                        └────────── on_end (a fault) ──┘
+ *   ps_exchange_open → ps_exchange_body* → ps_exchange_run → on_commit → on_event* → on_end →
+ * ps_exchange_end └────────── on_end (a fault) ──┘
  */
 
 #define PS_EXCHANGE_STATES(X)                                                                      \
@@ -41,11 +42,11 @@ enum ps_exchange_state {
 /* Why an exchange ended: one row, one word in the log. */
 #define PS_END_REASONS(X)                                                                          \
     X(DONE, "done", false)                                                                         \
-    X(FAULT, "fault", true)             /* answered with an error */                               \
-    X(CUT, "cut", true)                 /* the committed answer could not be finished */           \
+    X(FAULT, "fault", true) /* answered with an error */                                           \
+    X(CUT, "cut", true)     /* the committed answer could not be finished */                       \
     X(CLIENT_GONE, "client_gone", true)                                                            \
     X(CLIENT_SLOW, "client_slow", true)                                                            \
-    X(BAD_BODY, "bad_body", true)       /* framing error or timeout while the body came */         \
+    X(BAD_BODY, "bad_body", true) /* framing error or timeout while the body came */               \
     X(SHUTDOWN, "shutdown", true)
 
 enum ps_end_reason {
@@ -59,21 +60,22 @@ const char *ps_end_reason_word(enum ps_end_reason reason);
 
 /* The head of an answer, at the commit. Slices live as long as the exchange. */
 struct ps_answer {
-    int status;                    /* the upstream's 2xx */
-    struct ps_slice content_type;  /* empty: none */
-    int64_t length;                /* of the raw body; -1: not known yet */
-    bool stream;                   /* an event stream */
-    bool raw;                      /* events carry raw bytes for the client; else fields to encode */
+    int status;                   /* the upstream's 2xx */
+    struct ps_slice content_type; /* empty: none */
+    int64_t length;               /* of the raw body; -1: not known yet */
+    bool stream;                  /* an event stream */
+    bool raw;                     /* events carry raw bytes for the client; else fields to encode */
     const struct ps_call_header *headers; /* what the allow-list lets through */
     size_t header_count;
 };
 
 /* The end of an answer. */
 struct ps_outcome {
-    bool committed;           /* on_commit was called before */
-    struct ps_fault fault;    /* kind NONE: the answer is complete */
-    bool told;                /* the upstream's own error event has been relayed: say no more */
-    /* The upstream's own error, to be passed on unchanged instead of `fault` in words; status in fault. */
+    bool committed;        /* on_commit was called before */
+    struct ps_fault fault; /* kind NONE: the answer is complete */
+    bool told;             /* the upstream's own error event has been relayed: say no more */
+    /* The upstream's own error, to be passed on unchanged instead of `fault` in words; status in
+     * fault. */
     bool verbatim;
     struct ps_slice content_type;
     const struct ps_chain *body; /* borrowed until ps_exchange_end */
@@ -81,7 +83,8 @@ struct ps_outcome {
     size_t header_count;
 };
 
-/* Callbacks come from the loop, never from inside a ps_exchange_ function. They must not call ps_exchange_end. */
+/* Callbacks come from the loop, never from inside a ps_exchange_ function. They must not call
+ * ps_exchange_end. */
 struct ps_front_ops {
     void (*on_commit)(void *arg, const struct ps_answer *answer);
     void (*on_event)(void *arg, const struct ps_event *event);
@@ -90,44 +93,47 @@ struct ps_front_ops {
 
 /* What the front knows at the head. Slices live as long as the arena. */
 struct ps_exchange_spec {
-    const char *door;              /* label: "chat", "generate" …; static */
+    const char *door; /* label: "chat", "generate" …; static */
     enum ps_family family;
     enum ps_operation operation;
     struct ps_reader_options reader; /* its operation is set from the above */
     struct ps_identity identity;
-    struct ps_slice method;        /* as in ps_request */
+    struct ps_slice method; /* as in ps_request */
     struct ps_slice path;
     struct ps_slice query;
     struct ps_slice content_type;
     struct ps_slice accept;
-    const struct ps_call_header *headers; /* client headers the allow-list lets through to the upstream */
+    const struct ps_call_header
+        *headers; /* client headers the allow-list lets through to the upstream */
     size_t header_count;
-    struct ps_slice provider;      /* x-penstock-provider; empty: by model */
-    struct ps_slice credential;    /* the client's own key, for providers with auth: client */
+    struct ps_slice provider;          /* x-penstock-provider; empty: by model */
+    struct ps_slice credential;        /* the client's own key, for providers with auth: client */
     struct ps_slice client_request_id; /* sane x-request-id, or empty */
-    struct ps_slice traceparent;   /* valid one, or empty */
-    const char *client;            /* address for the log */
+    struct ps_slice traceparent;       /* valid one, or empty */
+    const char *client;                /* address for the log */
     struct ps_id request_id;
-    int64_t received_us;           /* when the head was complete */
+    int64_t received_us; /* when the head was complete */
 };
 
 struct ps_exchange;
 
-/* Everything, the exchange too, comes from `arena`, which must live until after ps_exchange_end. NULL when memory is
- * short. */
+/* Everything, the exchange too, comes from `arena`, which must live until after ps_exchange_end.
+ * NULL when memory is short. */
 struct ps_exchange *ps_exchange_open(struct ps_gateway_loop *gl, struct ps_arena *arena,
-                                     const struct ps_exchange_spec *spec, const struct ps_front_ops *ops, void *arg)
+                                     const struct ps_exchange_spec *spec,
+                                     const struct ps_front_ops *ops, void *arg)
     __attribute__((warn_unused_result));
 /* Body bytes, copied. -1: refused with a fault; the front answers it and ends. */
-int ps_exchange_body(struct ps_exchange *ex, const char *ptr, size_t len, struct ps_fault *ret_fault)
-    __attribute__((warn_unused_result));
+int ps_exchange_body(struct ps_exchange *ex, const char *ptr, size_t len,
+                     struct ps_fault *ret_fault) __attribute__((warn_unused_result));
 /* The body is complete. on_end or on_commit will come. */
 void ps_exchange_run(struct ps_exchange *ex);
 /* Backpressure: the front's queue is full / has room again. Legal in every state. */
 void ps_exchange_pause(struct ps_exchange *ex);
 void ps_exchange_resume(struct ps_exchange *ex);
 /*
- * The one exit: cancels what runs, writes the log line and the metrics. `status` and `sent` = what the client got.
+ * The one exit: cancels what runs, writes the log line and the metrics. `status` and `sent` = what
+ * the client got.
  */
 void ps_exchange_end(struct ps_exchange *ex, enum ps_end_reason reason, int status, uint64_t sent,
                      const struct ps_fault *fault);
@@ -139,12 +145,15 @@ struct ps_slice ps_exchange_provider(const struct ps_exchange *ex);
 struct ps_slice ps_exchange_model(const struct ps_exchange *ex);
 unsigned ps_exchange_attempts(const struct ps_exchange *ex);
 struct ps_slice ps_exchange_upstream_id(const struct ps_exchange *ex);
+/* "user, metadata": fields of the request that mean nothing to the target and change nothing;
+ * empty: none. */
+struct ps_slice ps_exchange_dropped(const struct ps_exchange *ex);
 /* Receipt to status line, less waiting for the upstream: taken when first asked for. */
 int64_t ps_exchange_overhead_us(struct ps_exchange *ex);
 void ps_exchange_info(const struct ps_exchange *ex, struct ps_answer_info *ret);
 
-/* Whether a client's header may go to the upstream / an upstream's to the client: the allow-list. Names in any
- * case. */
+/* Whether a client's header may go to the upstream / an upstream's to the client: the allow-list.
+ * Names in any case. */
 bool ps_header_goes_up(struct ps_slice name);
 bool ps_header_comes_down(struct ps_slice name);
 

@@ -7,17 +7,19 @@
 
 #include <stdbool.h>
 
-/* Who asks. Every limit, queue, row and log line takes it. Slices lie in the configuration snapshot. */
+/* Who asks. Every limit, queue, row and log line takes it. Slices lie in the configuration
+ * snapshot. */
 struct ps_identity {
     struct ps_slice tenant; /* "default" without keys */
     struct ps_slice key;    /* name of the key; empty without keys */
 };
 
 /*
- * Checks a presented key against all configured ones, in time that does not depend on which matches or how
- * nearly. `presented` empty: none was sent. True with *ret when access is granted (always, when the
- * configuration asks for no keys).
+ * Checks a presented key against all configured ones, in time that does not depend on which matches
+ * or how nearly. `presented` empty: none was sent. True with *ret when access is granted (always,
+ * when the configuration asks for no keys).
  */
-bool ps_identify(const struct ps_config *config, struct ps_slice presented, struct ps_identity *ret);
+bool ps_identify(const struct ps_config *config, struct ps_slice presented,
+                 struct ps_identity *ret);
 
 #endif

@@ -8,8 +8,8 @@
 #include <stdbool.h>
 
 /*
- * The models that can be asked for: our aliases, then each provider's own list as `provider/id`, fetched in the
- * background every five minutes by loop 0 and kept until a newer one comes.
+ * The models that can be asked for: our aliases, then each provider's own list as `provider/id`,
+ * fetched in the background every five minutes by loop 0 and kept until a newer one comes.
  */
 
 /* Starts the refreshing on this loop. */
@@ -20,7 +20,8 @@ void ps_models_stop(struct ps_gateway_loop *gl);
 
 /* OpenAI's list object. Any loop. */
 void ps_models_list(struct ps_gateway_loop *gl, struct ps_buf *out);
-/* One model object, false when there is no such model. A provider whose list is not known may have any. */
+/* One model object, false when there is no such model. A provider whose list is not known may have
+ * any. */
 bool ps_models_get(struct ps_gateway_loop *gl, struct ps_slice id, struct ps_buf *out);
 
 #endif

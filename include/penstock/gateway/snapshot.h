@@ -5,6 +5,7 @@
 #include "penstock/base/slice.h"
 #include "penstock/config/config.h"
 #include "penstock/dialect/dialect.h"
+#include "penstock/engine/engine.h"
 #include "penstock/upstream/upstream.h"
 
 #include <stdatomic.h>
@@ -12,14 +13,16 @@
 #include <stdint.h>
 
 /*
- * A configuration made ready to work with: dialects found, targets expanded, credentials formatted. Never
- * changes, held by reference count; an exchange keeps the one it began with. What must survive a reload (health,
- * connections, counters) lies in endpoint and key states that snapshots share, found by name.
+ * A configuration made ready to work with: dialects found, targets expanded, credentials formatted.
+ * Never changes, held by reference count; an exchange keeps the one it began with. What must
+ * survive a reload (health, connections, counters) lies in endpoint and key states that snapshots
+ * share, found by name.
  */
 
 struct ps_gateway;
 
-/* Health of one thing that answers: an endpoint, or one key of a provider. Process-wide; any thread. */
+/* Health of one thing that answers: an endpoint, or one key of a provider. Process-wide; any
+ * thread. */
 struct ps_health {
     atomic_int in_flight;           /* attempts running */
     atomic_int failures;            /* in a row */
@@ -32,9 +35,11 @@ struct ps_endpoint_state {
     int refs;                       /* under the gateway's lock */
     char *provider;                 /* owned: names for metrics */
     char *url;                      /* owned */
-    char *key;                      /* owned: provider, URL and all settings that need new connections */
-    unsigned slot;                  /* index of this endpoint's ps_upstream on every loop; unique in the process */
-    struct ps_upstream_shared *shared; /* owned reference */
+    char *key;     /* owned: provider, URL and all settings that need new connections */
+    unsigned slot; /* index of this endpoint's ps_upstream on every loop; unique in the process */
+    struct ps_upstream_shared *shared; /* owned reference; NULL: an engine */
+    struct ps_engine *engine;          /* owned; NULL: an upstream */
+    atomic_int ports;                  /* of the engine, open on any loop */
     struct ps_health health;
 };
 
@@ -48,13 +53,13 @@ struct ps_key_state {
 
 struct ps_credential {
     const char *header; /* "authorization"; NULL: the provider has no key */
-    char *value;        /* "Bearer …": secret, wiped with the snapshot. NULL: none, or the client's own */
+    char *value; /* "Bearer …": secret, wiped with the snapshot. NULL: none, or the client's own */
     struct ps_key_state *state;
 };
 
 struct ps_provider {
     const struct ps_config_provider *config;
-    const struct ps_dialect *dialect;
+    const struct ps_dialect *dialect; /* NULL: an engine */
     struct ps_slice name;
     struct ps_endpoint_state **endpoints;
     size_t endpoint_count;
@@ -90,27 +95,30 @@ struct ps_snapshot {
     struct ps_config *config; /* owned reference */
     struct ps_provider *providers;
     size_t provider_count;
-    struct ps_route *routes;         /* aliases, in the configuration's order */
+    struct ps_route *routes; /* aliases, in the configuration's order */
     size_t route_count;
     struct ps_route *provider_routes; /* one per provider, for "provider/model" */
-    void *memory;                    /* owned: a ps_arena with all of the above */
+    void *memory;                     /* owned: a ps_arena with all of the above */
 };
 
 /* The values that this room understands, for ps_config_load: dialects, engines, targets. */
 void ps_gateway_check(const struct ps_config *config, struct ps_config_errors *errors);
 
 /*
- * Takes a reference to `config`. Reads CA files: blocks, not on a loop. NULL with a sentence on failure.
+ * Takes a reference to `config`. Reads CA files: blocks, not on a loop. NULL with a sentence on
+ * failure.
  */
-struct ps_snapshot *ps_snapshot_new(struct ps_gateway *gateway, struct ps_config *config, char *ret_error,
-                                    size_t error_size) __attribute__((warn_unused_result));
+struct ps_snapshot *ps_snapshot_new(struct ps_gateway *gateway, struct ps_config *config,
+                                    char *ret_error, size_t error_size)
+    __attribute__((warn_unused_result));
 struct ps_snapshot *ps_snapshot_ref(struct ps_snapshot *snapshot);
 void ps_snapshot_unref(struct ps_snapshot *snapshot);
 
-/* Exact alias, else `provider/rest` split at the first '/' (then *ret_rest is the rest), else NULL. An empty name
- * means default_model. */
+/* Exact alias, else `provider/rest` split at the first '/' (then *ret_rest is the rest), else NULL.
+ * An empty name means default_model. */
 const struct ps_route *ps_snapshot_route(const struct ps_snapshot *snapshot, struct ps_slice model,
                                          struct ps_slice *ret_rest);
-const struct ps_provider *ps_snapshot_provider(const struct ps_snapshot *snapshot, struct ps_slice name);
+const struct ps_provider *ps_snapshot_provider(const struct ps_snapshot *snapshot,
+                                               struct ps_slice name);
 
 #endif

@@ -66,6 +66,16 @@
       "result")                                                                                    \
     X(TARGET_AVAILABLE, GAUGE, NONE, "target_available", "Whether a target may be tried: 1 or 0.", \
       "provider", "endpoint")                                                                      \
+    X(ENGINE_QUEUED, GAUGE, NONE, "engine_requests_queued",                                        \
+      "Requests waiting for a model in this process.", "provider")                                 \
+    X(ENGINE_RUNNING, GAUGE, NONE, "engine_requests_running",                                      \
+      "Requests that a model in this process computes together.", "provider")                      \
+    X(ENGINE_PROMPT_TOKENS, COUNTER, NONE, "engine_prompt_tokens_total",                           \
+      "Prompt tokens computed in this process.", "provider")                                       \
+    X(ENGINE_GENERATED_TOKENS, COUNTER, NONE, "engine_generated_tokens_total",                     \
+      "Tokens generated in this process.", "provider")                                             \
+    X(ENGINE_BUSY, COUNTER, NONE, "engine_busy_seconds_total",                                     \
+      "Time in which a model in this process computed.", "provider")                               \
     X(PROCESS_MEMORY, GAUGE, NONE, "process_resident_memory_bytes", "Resident memory.", NULL)      \
     X(PROCESS_CPU, COUNTER, NONE, "process_cpu_seconds_total", "User and system CPU time.", NULL)  \
     X(PROCESS_FDS, GAUGE, NONE, "process_open_fds", "Open file descriptors.", NULL)                \

@@ -8,6 +8,8 @@
 #include "penstock/net/listener.h"
 #include "penstock/upstream/upstream.h"
 
+#include <uv.h>
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,10 +18,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#include <uv.h>
 
-/* A server on a real socket with no upstream behind it: connections that leave at every moment, drain, and every
- * allocation failing once. */
+/* A server on a real socket with no upstream behind it: connections that leave at every moment,
+ * drain, and every allocation failing once. */
 
 struct world {
     struct ps_metrics *metrics;
@@ -46,11 +47,12 @@ static void on_drained(void *arg)
 
 static void world_open(struct world *w)
 {
-    static const char yaml[] = "providers: { nobody: { dialect: openai, base_url: \"http://127.0.0.1:1/v1\", "
-                               "list_models: false } }\n"
-                               "default_model: nobody/m\n"
-                               "auth: none\n"
-                               "limits: { body_bytes: 65536 }\n";
+    static const char yaml[] =
+        "providers: { nobody: { dialect: openai, base_url: \"http://127.0.0.1:1/v1\", "
+        "list_models: false } }\n"
+        "default_model: nobody/m\n"
+        "auth: none\n"
+        "limits: { body_bytes: 65536 }\n";
     char error[256];
     struct ps_config_errors errors;
     memset(w, 0, sizeof(*w));
@@ -66,8 +68,9 @@ static void world_open(struct world *w)
     ps_config_errors_deinit(&errors);
     struct ps_snapshot *snapshot = ps_snapshot_new(&w->gateway, config, error, sizeof(error));
     assert_non_null(snapshot);
-    assert_int_equal(
-        ps_gateway_loop_init(&w->gl, &w->gateway, &w->loop, ps_metrics_shard_new(w->metrics), snapshot), 0);
+    assert_int_equal(ps_gateway_loop_init(&w->gl, &w->gateway, &w->loop,
+                                          ps_metrics_shard_new(w->metrics), snapshot),
+                     0);
     w->server = ps_server_new(&w->gl, &w->shared);
     assert_non_null(w->server);
     w->fd = ps_listen_tcp("127.0.0.1", 0, error, sizeof(error));
@@ -158,7 +161,8 @@ static const char *const requests[] = {
     "POST /generate HTTP/1.1\r\n" HOST "Content-Length: 70000\r\n\r\n",
     "GET /metrics HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n",
 };
-static const char *const statuses[] = {"200", "404", "502", "400", "200", "204", "400", "413", "200"};
+static const char *const statuses[] = {"200", "404", "502", "400", "200",
+                                       "204", "400", "413", "200"};
 #define REQUESTS (sizeof(requests) / sizeof(requests[0]))
 
 static void each_request_gets_its_status(void **state)

@@ -7,6 +7,7 @@
 #include "penstock/base/clock.h"
 #include "penstock/net/pool.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -185,18 +186,37 @@ static void waits_no_longer_than_its_deadline(void **state)
     free(outcomes);
 }
 
+static bool has_text(void *arg)
+{
+    return ((struct outcome *)arg)->len >= 3;
+}
+
+static bool is_paused(void *arg)
+{
+    struct station *station = arg;
+    struct ps_engine_stats stats;
+    ps_engine_stats(station->engine, &stats);
+    return stats.paused == 1;
+}
+
 static void tenants_take_turns(void **state)
 {
     struct station station;
     struct ps_engine_host_options host = station_host_options();
-    struct ps_engine_options options = station_options("double", "pace=100,length=10," DIGITS);
+    struct ps_engine_options options = station_options("double", "pace=500,length=40," DIGITS);
     struct outcome *outcomes = calloc(12, sizeof(*outcomes));
     (void)state;
     options.slots = 1;
     station_open(&station, &host, &options, true);
     struct ps_engine_request request = station_prompt("turns", 0);
     request.tenant = PS_SLICE_LIT("greedy");
-    for (int i = 0; i < 9; i++) {
+    /* The first keeps the only slot until all have come. */
+    station_submit(&station, &request, &outcomes[0]);
+    station_until(&station, has_text, &outcomes[0]);
+    ps_engine_pause(station.port, outcomes[0].ticket);
+    station_until(&station, is_paused, &station);
+    request.sampling.max_tokens = 2;
+    for (int i = 1; i < 9; i++) {
         station_submit(&station, &request, &outcomes[i]);
     }
     request.priority = PS_ENGINE_BATCH;
@@ -207,11 +227,13 @@ static void tenants_take_turns(void **state)
     station_submit(&station, &request, &outcomes[10]);
     request.tenant = PS_SLICE_LIT("third");
     station_submit(&station, &request, &outcomes[11]);
+    ps_engine_resume(station.port, outcomes[0].ticket);
     for (int i = 0; i < 12; i++) {
         station_run(&station, &outcomes[i]);
     }
-    assert_true(outcomes[10].order <= 3); /* not behind the nine */
-    assert_true(outcomes[11].order <= 4);
+    assert_int_equal(outcomes[0].order, 0);
+    assert_int_equal(outcomes[10].order, 2); /* not behind the nine */
+    assert_int_equal(outcomes[11].order, 3);
     assert_int_equal(outcomes[9].order, 11); /* behind everybody */
     station_close(&station);
     free(outcomes);
@@ -297,11 +319,6 @@ static void cancelled_while_it_waits(void **state)
     assert_false(outcomes[1].started);
     station_close(&station);
     free(outcomes);
-}
-
-static bool has_text(void *arg)
-{
-    return ((struct outcome *)arg)->len >= 3;
 }
 
 static bool other_ended(void *arg)
@@ -585,27 +602,82 @@ static void two_engines_take_turns(void **state)
 {
     struct station first;
     struct station second;
-    struct outcome *outcomes = calloc(2, sizeof(*outcomes));
+    struct outcome *outcomes = calloc(8, sizeof(*outcomes));
+    struct ps_engine_options options = station_options("double", "pace=100,length=30,text=abc");
+    struct ps_fault fault;
     (void)state;
     station_open_double(&first, "pace=100,length=30," DIGITS);
-    /* The second on the first's host. */
-    station_open_double(&second, "length=30," DIGITS);
-    ps_engine_unload(NULL);
-    struct ps_fault fault;
-    struct ps_engine_options options = station_options("double", "pace=100,length=30,text=abc");
     struct ps_engine *other = ps_engine_load(first.host, &options, &fault);
     assert_non_null(other);
     assert_int_equal(ps_engine_wait(other, 10000000), PS_ENGINE_READY);
+    station_join(&second, other);
     struct ps_engine_request request = station_prompt("both", 0);
-    station_submit(&first, &request, &outcomes[0]);
-    station_submit(&second, &request, &outcomes[1]);
-    station_run(&first, &outcomes[0]);
-    station_run(&second, &outcomes[1]);
-    assert_string_equal(outcomes[0].text, outcomes[1].text);
-    ps_engine_unload(other);
+    for (int i = 0; i < 8; i++) {
+        station_submit(i % 2 == 0 ? &first : &second, &request, &outcomes[i]);
+    }
+    for (int i = 0; i < 8; i++) {
+        station_run(i % 2 == 0 ? &first : &second, &outcomes[i]);
+        assert_int_equal(outcomes[i].len, 30);
+        assert_int_equal(strspn(outcomes[i].text, i % 2 == 0 ? "0123456789" : "abc"), 30);
+    }
     station_close(&second);
+    ps_engine_unload(other);
     station_close(&first);
     free(outcomes);
+}
+
+#define LOOPS       3
+#define PER_LOOP    60
+
+static void *run_loop(void *arg)
+{
+    struct station station;
+    struct outcome *outcomes = calloc(PER_LOOP, sizeof(*outcomes));
+    uint32_t random = 7;
+    station_join(&station, arg);
+    struct ps_engine_request request = station_prompt("from one of several loops", 0);
+    for (unsigned i = 0; i < PER_LOOP; i++) {
+        random = random * 1664525 + 1013904223;
+        outcomes[i].cancel_after = (random >> 24) % 30;
+        station_submit(&station, &request, &outcomes[i]);
+        assert_int_not_equal(outcomes[i].ticket, 0);
+        if (i % 5 == 0) {
+            ps_engine_pause(station.port, outcomes[i].ticket);
+            (void)ps_loop_turn(&station.loop, false);
+            ps_engine_resume(station.port, outcomes[i].ticket);
+        }
+    }
+    for (unsigned i = 0; i < PER_LOOP; i += 2) { /* half of them are left to the closing */
+        station_run(&station, &outcomes[i]);
+        if (outcomes[i].cancel_after == 0) {
+            assert_int_equal(outcomes[i].len, 20);
+        }
+    }
+    station_close(&station);
+    free(outcomes);
+    return NULL;
+}
+
+static void several_loops_share_an_engine(void **state)
+{
+    struct station station;
+    struct ps_engine_host_options host = station_host_options();
+    struct ps_engine_options options = station_options("double", "pace=5,length=20," DIGITS);
+    pthread_t threads[LOOPS];
+    (void)state;
+    host.queue = LOOPS * PER_LOOP;
+    station_open(&station, &host, &options, true);
+    for (int i = 0; i < LOOPS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, run_loop, station.engine), 0);
+    }
+    for (int i = 0; i < LOOPS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    struct ps_engine_stats stats;
+    station_idle(&station);
+    ps_engine_stats(station.engine, &stats);
+    assert_int_equal(stats.requests, LOOPS * PER_LOOP);
+    station_close(&station);
 }
 
 static void wrong_options(void **state)
@@ -653,6 +725,7 @@ int main(void)
         cmocka_unit_test(chats_and_embeds),
         cmocka_unit_test(long_prompts_are_read_on_the_pool),
         cmocka_unit_test(two_engines_take_turns),
+        cmocka_unit_test(several_loops_share_an_engine),
         cmocka_unit_test(wrong_options),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

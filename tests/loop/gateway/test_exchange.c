@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "upstream/fake_http.h"
 #include "testing.h"
+#include "upstream/fake_http.h"
 
 #include "penstock/base/clock.h"
 #include "penstock/base/log.h"
@@ -8,13 +8,14 @@
 #include "penstock/gateway/exchange.h"
 #include "penstock/gateway/models.h"
 
-#include <stdio.h>
-#include <string.h>
 #include <uv.h>
 
+#include <stdio.h>
+#include <string.h>
+
 /*
- * Exchanges against a scripted upstream: the commit rule, what is tried again, what the front gets, and ending an
- * exchange after every number of turns.
+ * Exchanges against a scripted upstream: the commit rule, what is tried again, what the front gets,
+ * and ending an exchange after every number of turns.
  */
 
 /* ---- an upstream that answers by the model's name ---- */
@@ -24,16 +25,22 @@ struct answer {
     struct fake_step steps[6];
 };
 
-#define HEAD_SSE "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
-#define ROLE "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n"
-#define TEXT "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n"
+#define HEAD_SSE                                                                                   \
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+#define ROLE                                                                                       \
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n"
+#define TEXT   "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"hi\"}}]}\n\n"
 #define FINISH "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
-#define USAGE "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1,\"total_tokens\":4}}\n\n"
+#define USAGE                                                                                      \
+    "data: "                                                                                       \
+    "{\"choices\":[],\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1,\"total_tokens\":4}}"  \
+    "\n\n"
 #define DONE "data: [DONE]\n\n"
-#define WHOLE                                                                                                          \
-    "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]," \
+#define WHOLE                                                                                      \
+    "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}],"    \
     "\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1,\"total_tokens\":4}}"
-#define ERROR_BODY "{\"error\":{\"message\":\"no\",\"type\":\"server_error\",\"param\":null,\"code\":null}}"
+#define ERROR_BODY                                                                                 \
+    "{\"error\":{\"message\":\"no\",\"type\":\"server_error\",\"param\":null,\"code\":null}}"
 
 static char texts[32][4096];
 static struct answer answers[32];
@@ -44,8 +51,8 @@ static struct fake_http *server;
 static void script_stream(const char *model, const char *body, bool whole, bool reset)
 {
     struct answer *a = &answers[answer_count];
-    (void)snprintf(texts[answer_count], sizeof(texts[0]), "%s%zx\r\n%s\r\n%s", HEAD_SSE, strlen(body), body,
-                   whole ? "0\r\n\r\n" : "");
+    (void)snprintf(texts[answer_count], sizeof(texts[0]), "%s%zx\r\n%s\r\n%s", HEAD_SSE,
+                   strlen(body), body, whole ? "0\r\n\r\n" : "");
     a->model = model;
     a->steps[0] = (struct fake_step){FAKE_SEND, texts[answer_count], 0};
     a->steps[1] = (struct fake_step){whole ? FAKE_END : reset ? FAKE_RESET : FAKE_CLOSE, NULL, 0};
@@ -55,9 +62,10 @@ static void script_stream(const char *model, const char *body, bool whole, bool 
 static void script_whole(const char *model, int status, const char *headers, const char *body)
 {
     struct answer *a = &answers[answer_count];
-    (void)snprintf(texts[answer_count], sizeof(texts[0]),
-                   "HTTP/1.1 %d X\r\nContent-Type: application/json\r\n%sContent-Length: %zu\r\n\r\n%s", status, headers,
-                   strlen(body), body);
+    (void)snprintf(
+        texts[answer_count], sizeof(texts[0]),
+        "HTTP/1.1 %d X\r\nContent-Type: application/json\r\n%sContent-Length: %zu\r\n\r\n%s",
+        status, headers, strlen(body), body);
     a->model = model;
     a->steps[0] = (struct fake_step){FAKE_SEND, texts[answer_count], 0};
     a->steps[1] = (struct fake_step){FAKE_END, NULL, 0};
@@ -72,8 +80,8 @@ static void script_step(const char *model, enum fake_op op)
 }
 
 /* The model is found by the header each provider adds: the fake sees heads only. */
-static const struct fake_step *script(void *arg, enum fake_moment moment, unsigned connection, unsigned request,
-                                      const char *head)
+static const struct fake_step *script(void *arg, enum fake_moment moment, unsigned connection,
+                                      unsigned request, const char *head)
 {
     (void)arg;
     (void)connection;
@@ -169,21 +177,24 @@ static struct ps_config *configure(void)
     ps_buf_cstr(&yaml, "providers:\n");
     for (size_t i = 0; i < answer_count; i++) {
         ps_buf_printf(&yaml,
-                      "  %s: { dialect: openai, base_url: \"http://127.0.0.1:%d/v1\", headers: { x-script: %s }, "
+                      "  %s: { dialect: openai, base_url: \"http://127.0.0.1:%d/v1\", headers: { "
+                      "x-script: %s }, "
                       "list_models: false }\n",
                       answers[i].model, fake_http_port(server), answers[i].model);
     }
     ps_buf_printf(&yaml, "  refused: { dialect: openai, base_url: \"http://127.0.0.1:1/v1\" }\n");
-    ps_buf_cstr(&yaml, "models:\n"
-                       "  - { name: over-500, targets: [ { provider: e500 }, { provider: good } ] }\n"
-                       "  - { name: over-429, targets: [ { provider: e429 }, { provider: good } ] }\n"
-                       "  - { name: over-401, targets: [ { provider: e401 }, { provider: good } ] }\n"
-                       "  - { name: over-400, targets: [ { provider: e400 }, { provider: good } ] }\n"
-                       "  - { name: over-refused, targets: [ { provider: refused }, { provider: good } ] }\n"
-                       "  - { name: over-empty, targets: [ { provider: empty }, { provider: good } ] }\n"
-                       "  - { name: over-error, targets: [ { provider: error-event }, { provider: good } ] }\n"
-                       "  - { name: over-cut, targets: [ { provider: cut }, { provider: good } ] }\n"
-                       "  - { name: all-bad, targets: [ { provider: e429 }, { provider: e500 } ] }\n");
+    ps_buf_cstr(
+        &yaml,
+        "models:\n"
+        "  - { name: over-500, targets: [ { provider: e500 }, { provider: good } ] }\n"
+        "  - { name: over-429, targets: [ { provider: e429 }, { provider: good } ] }\n"
+        "  - { name: over-401, targets: [ { provider: e401 }, { provider: good } ] }\n"
+        "  - { name: over-400, targets: [ { provider: e400 }, { provider: good } ] }\n"
+        "  - { name: over-refused, targets: [ { provider: refused }, { provider: good } ] }\n"
+        "  - { name: over-empty, targets: [ { provider: empty }, { provider: good } ] }\n"
+        "  - { name: over-error, targets: [ { provider: error-event }, { provider: good } ] }\n"
+        "  - { name: over-cut, targets: [ { provider: cut }, { provider: good } ] }\n"
+        "  - { name: all-bad, targets: [ { provider: e429 }, { provider: e500 } ] }\n");
     struct ps_config *config = ps_config_parse("test", ps_buf_view(&yaml), NULL, NULL, 0, &errors);
     if (config == NULL) {
         fail_msg("%.*s", (int)errors.text.len, errors.text.ptr);
@@ -205,8 +216,9 @@ static void world_open(struct world *w)
     struct ps_snapshot *snapshot = ps_snapshot_new(&w->gateway, config, error, sizeof(error));
     assert_non_null(snapshot);
     ps_config_unref(config);
-    assert_int_equal(
-        ps_gateway_loop_init(&w->gl, &w->gateway, &w->loop, ps_metrics_shard_new(w->metrics), snapshot), 0);
+    assert_int_equal(ps_gateway_loop_init(&w->gl, &w->gateway, &w->loop,
+                                          ps_metrics_shard_new(w->metrics), snapshot),
+                     0);
     ps_snapshot_unref(snapshot);
     ps_arena_init(&w->arena, 1u << 20);
     assert_int_equal(uv_timer_init(&w->loop.uv, &w->tick), 0);
@@ -228,7 +240,8 @@ static void world_close(struct world *w)
 }
 
 /* Opens an exchange and hands it the whole request; NULL when memory was short. */
-static struct ps_exchange *begin(struct world *w, const char *model, bool stream, enum ps_family family)
+static struct ps_exchange *begin(struct world *w, const char *model, bool stream,
+                                 enum ps_family family)
 {
     struct ps_exchange_spec spec = {
         .door = "test",
@@ -242,9 +255,10 @@ static struct ps_exchange *begin(struct world *w, const char *model, bool stream
     };
     struct ps_fault fault;
     char body[256];
-    int len = snprintf(body, sizeof(body), "{\"model\":\"%s\",\"stream\":%s,%s}", model, stream ? "true" : "false",
-                       family == PS_FAMILY_OPENAI ? "\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]"
-                                                  : "\"prompt\":\"x\"");
+    int len = snprintf(
+        body, sizeof(body), "{\"model\":\"%s\",\"stream\":%s,%s}", model, stream ? "true" : "false",
+        family == PS_FAMILY_OPENAI ? "\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]"
+                                   : "\"prompt\":\"x\"");
     memset(&w->front, 0, sizeof(w->front));
     struct ps_exchange *ex = ps_exchange_open(&w->gl, &w->arena, &spec, &front_ops, &w->front);
     if (ex == NULL) {
@@ -373,7 +387,8 @@ static void the_status_line_follows_the_commit_rule(void **state)
         if (w.front.commits != cases[i].commits || w.front.outcome.fault.kind != cases[i].fault ||
             attempts != cases[i].attempts) {
             fail_msg("%s: %u commits, fault %s (%s), %u attempts", cases[i].model, w.front.commits,
-                     ps_fault_name(w.front.outcome.fault.kind), w.front.outcome.fault.message, attempts);
+                     ps_fault_name(w.front.outcome.fault.kind), w.front.outcome.fault.message,
+                     attempts);
         }
         if (cases[i].raw != NULL) {
             w.front.body[w.front.body_len] = '\0';
@@ -425,7 +440,8 @@ static void another_family_gets_fields(void **state)
 static void ending_is_legal_after_any_number_of_turns(void **state)
 {
     (void)state;
-    const char *models[] = {"good/m", "whole/m", "silent/m", "over-500", "reset-late/m", "nowhere/m"};
+    const char *models[] = {"good/m",   "whole/m",      "silent/m",
+                            "over-500", "reset-late/m", "nowhere/m"};
     for (size_t m = 0; m < sizeof(models) / sizeof(models[0]); m++) {
         for (int turns = 0; turns < 14; turns++) {
             struct world w;

@@ -51,7 +51,8 @@ static void paths_find_their_doors(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct ps_door *door = ps_door_find(ps_slice_cstr(cases[i].path));
         const char *label = door != NULL ? door->label : NULL;
-        if ((label == NULL) != (cases[i].label == NULL) || (label != NULL && strcmp(label, cases[i].label) != 0)) {
+        if ((label == NULL) != (cases[i].label == NULL) ||
+            (label != NULL && strcmp(label, cases[i].label) != 0)) {
             fail_msg("%s: %s", cases[i].path, label != NULL ? label : "nothing");
         }
     }
@@ -61,7 +62,8 @@ static void only_health_and_metrics_are_open(void **state)
 {
     (void)state;
     const char *open[] = {"/health", "/health/live", "/health/ready", "/healthz", "/metrics"};
-    const char *closed[] = {"/generate", "/v1/chat/completions", "/v1/models", "/v1/models/x", "/v1/moderations"};
+    const char *closed[] = {"/generate", "/v1/chat/completions", "/v1/models", "/v1/models/x",
+                            "/v1/moderations"};
     for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++) {
         assert_true(ps_door_find(ps_slice_cstr(open[i]))->open);
     }

@@ -5,6 +5,7 @@
 #include "penstock/gateway/identity.h"
 
 #include <openssl/sha.h>
+
 #include <string.h>
 
 static struct ps_config_key keys[2];
@@ -68,11 +69,16 @@ static void the_allow_list_has_two_directions(void **state)
 {
     (void)state;
     const char *up[] = {"openai-beta", "OpenAI-Organization", "anthropic-version"};
-    const char *down[] = {"retry-after", "X-RateLimit-Remaining-Tokens", "openai-processing-ms", "Content-Encoding"};
-    const char *neither[] = {"authorization", "x-api-key",  "api-key",    "cookie",      "set-cookie", "host",
-                             "connection",    "server",     "x-forwarded-for", "proxy-authorization", "expect",
-                             "transfer-encoding", "x-stainless-lang", "openai-betas", "retry-afte",
-                             "traceparent"};
+    const char *down[] = {"retry-after", "X-RateLimit-Remaining-Tokens", "openai-processing-ms",
+                          "Content-Encoding"};
+    const char *neither[] = {"authorization",    "x-api-key",
+                             "api-key",          "cookie",
+                             "set-cookie",       "host",
+                             "connection",       "server",
+                             "x-forwarded-for",  "proxy-authorization",
+                             "expect",           "transfer-encoding",
+                             "x-stainless-lang", "openai-betas",
+                             "retry-afte",       "traceparent"};
     for (size_t i = 0; i < sizeof(up) / sizeof(up[0]); i++) {
         assert_true(ps_header_goes_up(ps_slice_cstr(up[i])));
         assert_false(ps_header_comes_down(ps_slice_cstr(up[i])));

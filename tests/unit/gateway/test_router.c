@@ -6,8 +6,8 @@
 #include <string.h>
 
 #define TARGETS 4
-#define SECOND INT64_C(1000000)
-#define START (INT64_C(1000) * SECOND)
+#define SECOND  INT64_C(1000000)
+#define START   (INT64_C(1000) * SECOND)
 
 /* A route of four targets, each with an endpoint and a key of its own. */
 struct fixture {
@@ -46,7 +46,8 @@ static int first(const struct fixture *f, int64_t now, uint32_t random)
     return index_of(f, ps_routing_next(&routing, now, random));
 }
 
-static void break_down(struct fixture *f, int target, enum ps_verdict verdict, int64_t now, int64_t retry_after)
+static void break_down(struct fixture *f, int target, enum ps_verdict verdict, int64_t now,
+                       int64_t retry_after)
 {
     ps_target_begin(&f->targets[target]);
     ps_target_end(&f->targets[target], verdict, now, retry_after);

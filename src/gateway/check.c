@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "penstock/gateway/snapshot.h"
+
+#include <stdio.h>
+
+void ps_gateway_check(const struct ps_config *config, struct ps_config_errors *errors)
+{
+    for (size_t i = 0; i < config->provider_count; i++) {
+        const struct ps_config_provider *p = &config->providers[i];
+        char key[160];
+        if (p->engine != NULL && !ps_engine_has(p->engine)) {
+            (void)snprintf(key, sizeof(key), "providers.%s.engine", p->name);
+            ps_config_error(
+                errors, p->kind_at, key, "expected an engine this build has (%s), found \"%s\"",
+                ps_engine_has("llama") ? "llama" : "it was built without llama.cpp", p->engine);
+        } else if (p->engine != NULL) {
+            continue;
+        } else if (p->dialect != NULL && ps_dialect_find(p->dialect) == NULL) {
+            (void)snprintf(key, sizeof(key), "providers.%s.dialect", p->name);
+            ps_config_error(errors, p->kind_at, key,
+                            "expected a dialect this build knows (openai), found \"%s\"",
+                            p->dialect);
+        }
+    }
+    for (size_t i = 0; i < config->model_count; i++) {
+        size_t expanded = 0;
+        for (size_t k = 0; k < config->models[i].target_count; k++) {
+            const struct ps_config_provider *p =
+                ps_config_provider(config, ps_slice_cstr(config->models[i].targets[k].provider));
+            if (p != NULL) {
+                expanded += (p->engine != NULL ? 1 : p->endpoint_count) *
+                            (p->api_key_count > 0 ? p->api_key_count : 1);
+            }
+        }
+        if (expanded > PS_ROUTE_TARGETS) {
+            ps_config_error(errors, config->models[i].at, "models.targets",
+                            "expected at most %d targets times endpoints times keys, found %zu",
+                            PS_ROUTE_TARGETS, expanded);
+        }
+    }
+}
