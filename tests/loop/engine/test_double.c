@@ -115,7 +115,7 @@ static void full_queue_refuses(void **state)
 {
     struct station station;
     struct ps_engine_host_options host = station_host_options();
-    struct ps_engine_options options = station_options("double", "pace=200,length=20," DIGITS);
+    struct ps_engine_options options = station_options("double", "pace=5000,length=10," DIGITS);
     struct outcome *outcomes = calloc(6, sizeof(*outcomes));
     (void)state;
     host.queue = 2;
@@ -146,7 +146,7 @@ static void full_of_tokens_refuses(void **state)
 {
     struct station station;
     struct ps_engine_host_options host = station_host_options();
-    struct ps_engine_options options = station_options("double", "pace=100,length=20," DIGITS);
+    struct ps_engine_options options = station_options("double", "pace=5000,length=10," DIGITS);
     struct outcome *outcomes = calloc(3, sizeof(*outcomes));
     (void)state;
     host.queue_tokens = 10;
@@ -167,7 +167,7 @@ static void waits_no_longer_than_its_deadline(void **state)
 {
     struct station station;
     struct ps_engine_host_options host = station_host_options();
-    struct ps_engine_options options = station_options("double", "pace=2000,length=60," DIGITS);
+    struct ps_engine_options options = station_options("double", "pace=4000,length=60," DIGITS);
     struct outcome *outcomes = calloc(2, sizeof(*outcomes));
     (void)state;
     options.slots = 1;
@@ -203,7 +203,7 @@ static void tenants_take_turns(void **state)
 {
     struct station station;
     struct ps_engine_host_options host = station_host_options();
-    struct ps_engine_options options = station_options("double", "pace=500,length=40," DIGITS);
+    struct ps_engine_options options = station_options("double", "pace=3000,length=40," DIGITS);
     struct outcome *outcomes = calloc(12, sizeof(*outcomes));
     (void)state;
     options.slots = 1;
@@ -302,7 +302,7 @@ static void cancelled_while_it_waits(void **state)
 {
     struct station station;
     struct ps_engine_host_options host = station_host_options();
-    struct ps_engine_options options = station_options("double", "pace=200,length=30," DIGITS);
+    struct ps_engine_options options = station_options("double", "pace=3000,length=20," DIGITS);
     struct outcome *outcomes = calloc(3, sizeof(*outcomes));
     (void)state;
     options.slots = 1;
@@ -331,7 +331,7 @@ static void paused_until_resumed(void **state)
     struct station station;
     struct outcome *outcomes = calloc(2, sizeof(*outcomes));
     (void)state;
-    station_open_double(&station, "pace=500,length=40," DIGITS);
+    station_open_double(&station, "pace=3000,length=40," DIGITS);
     struct ps_engine_request request = station_prompt("pause", 0);
     station_submit(&station, &request, &outcomes[0]);
     station_until(&station, has_text, &outcomes[0]);
@@ -455,7 +455,7 @@ static void a_failed_load_faults(void **state)
 {
     struct station station;
     struct ps_engine_host_options host = station_host_options();
-    struct ps_engine_options options = station_options("double", "load=50,fail=1,text=x");
+    struct ps_engine_options options = station_options("double", "load=300,fail=1,text=x");
     struct outcome *outcome = calloc(1, sizeof(*outcome));
     struct ps_fault fault;
     (void)state;

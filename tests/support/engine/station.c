@@ -140,6 +140,15 @@ void station_open_double(struct station *station, const char *model_path)
     assert_int_equal(ps_engine_state(station->engine), PS_ENGINE_READY);
 }
 
+void station_join(struct station *station, struct ps_engine *engine)
+{
+    *station = (struct station){.engine = engine};
+    atomic_store(&station->budget.limit, (size_t)1 << 24);
+    assert_int_equal(ps_loop_init(&station->loop, 1, &station->budget), 0);
+    station->port = ps_engine_port_open(engine, &station->loop, &ops, station);
+    assert_non_null(station->port);
+}
+
 static void on_closed(void *arg)
 {
     struct station *station = arg;
@@ -155,10 +164,10 @@ void station_close(struct station *station)
 {
     ps_engine_port_close(station->port, on_closed, station);
     station_until(station, is_closed, station);
-    struct ps_engine_stats stats;
-    ps_engine_stats(station->engine, &stats);
-    ps_engine_unload(station->engine);
-    ps_engine_host_free(station->host);
+    if (station->host != NULL) {
+        ps_engine_unload(station->engine);
+        ps_engine_host_free(station->host);
+    }
     ps_loop_deinit(&station->loop);
     assert_int_equal(atomic_load(&station->budget.used), 0);
 }

@@ -44,7 +44,7 @@ struct outcome {
 struct station {
     struct ps_budget budget;
     struct ps_loop loop;
-    struct ps_engine_host *host;
+    struct ps_engine_host *host; /* NULL: the engine is somebody else's */
     struct ps_engine *engine;
     struct ps_engine_port *port;
     bool closed;
@@ -60,6 +60,8 @@ struct ps_engine_options station_options(const char *kind, const char *model_pat
 void station_open(struct station *station, const struct ps_engine_host_options *host,
                   const struct ps_engine_options *options, bool wait);
 void station_open_double(struct station *station, const char *model_path);
+/* Another loop with a port at somebody else's engine. */
+void station_join(struct station *station, struct ps_engine *engine);
 /* Closes the port, waits for it, unloads; asserts that nothing is left running. */
 void station_close(struct station *station);
 
