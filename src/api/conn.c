@@ -59,7 +59,16 @@ static void record_own(const struct ps_conn *conn)
     struct ps_log_line line;
     ps_log_begin(&line, quiet ? PS_LOG_DEBUG : PS_LOG_INFO, "request");
     ps_log_cstr(&line, "request_id", request->id.text);
+    if (request->client_id.len > 0) {
+        ps_log_str(&line, "client_request_id", request->client_id);
+    }
     ps_log_cstr(&line, "client", request->client);
+    if (request->identity.key.len > 0) {
+        ps_log_str(&line, "key", request->identity.key);
+    }
+    if (request->identity.tenant.len > 0) {
+        ps_log_str(&line, "tenant", request->identity.tenant);
+    }
     ps_log_cstr(&line, "door", door);
     if (request->head != NULL) {
         ps_log_str(&line, "method", request->head->method_text);

@@ -211,6 +211,10 @@ static void completed_step(struct ps_exchange *ex)
 
 void ps_attempt_won(struct ps_exchange *ex)
 {
+    if (ex->overhead_us < 0 && ex->state == PS_EXCHANGE_COMMITTED) {
+        /* The front sends nothing before the end: until now it was waiting, too. */
+        ex->waited_us += ps_clock_us() - ex->commit_us;
+    }
     conclude(ex, PS_VERDICT_OK, PS_FAULT_NONE);
     ps_timer_cancel(&ex->timer);
     ps_exchange_defer(ex, completed_step);

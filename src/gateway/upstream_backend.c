@@ -186,7 +186,9 @@ static void refused(struct ps_exchange *ex)
             at->target->provider->config->name);
     }
     bool about_key = at->status == 401 || at->status == 403;
-    bool our_key = about_key && !at->target->provider->config->auth_client;
+    /* Some say 400 of a bad key, and show part of it. */
+    bool our_key = (about_key || fault.kind == PS_FAULT_UPSTREAM_AUTH) &&
+                   !at->target->provider->config->auth_client;
     if (about_key && !our_key) {
         fault.kind = at->status == 401 ? PS_FAULT_UNAUTHORIZED : PS_FAULT_FORBIDDEN;
     }

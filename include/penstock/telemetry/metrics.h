@@ -28,9 +28,9 @@
     X(REQUESTS_IN_FLIGHT, GAUGE, NONE, "requests_in_flight", "Requests that have not ended.",      \
       "door")                                                                                      \
     X(REQUEST_DURATION, HISTOGRAM, REQUEST, "request_duration_seconds",                            \
-      "Time from the request's first byte to the end of the answer.", "door", "model", "provider") \
+      "Time from the request's head to the end of the answer.", "door", "model", "provider") \
     X(TIME_TO_FIRST_BYTE, HISTOGRAM, REQUEST, "time_to_first_byte_seconds",                        \
-      "Time from the request's first byte to the first content event.", "door", "model",           \
+      "Time from the request's head to the first content event.", "door", "model",           \
       "provider")                                                                                  \
     X(OVERHEAD, HISTOGRAM, OVERHEAD, "overhead_seconds",                                           \
       "Time from the request's receipt to the status line, less waiting for others.", "door")      \
@@ -45,7 +45,7 @@
     X(INCOMPLETE_STREAMS, COUNTER, NONE, "incomplete_streams_total",                               \
       "Streams that ended without their terminal marker.", "provider")                             \
     X(UPSTREAM_CONNECTIONS, GAUGE, NONE, "upstream_connections",                                   \
-      "Connections to upstreams in use.", "provider")                                              \
+      "Open connections to upstreams, idle ones included.", "provider")                                              \
     X(UPSTREAM_QUEUE, GAUGE, NONE, "upstream_queue",                                               \
       "Requests waiting for an upstream connection.", "provider")                                  \
     X(UPSTREAM_REUSE_DEATHS, COUNTER, NONE, "upstream_reuse_deaths_total",                         \
@@ -56,7 +56,7 @@
     X(CONNECTIONS_REFUSED, COUNTER, NONE, "connections_refused_total",                             \
       "Client connections closed at once.", "reason")                                              \
     X(LOOP_LAG, HISTOGRAM, LAG, "event_loop_lag_seconds",                                          \
-      "How late the event loop's timers fire.", "loop")                                            \
+      "How long each turn kept the event loop from the next.", "loop")                                            \
     X(BUFFER_MEMORY, GAUGE, NONE, "buffer_memory_bytes", "Bytes of all buffers together.", NULL)   \
     X(BUFFER_MEMORY_LIMIT, GAUGE, NONE, "buffer_memory_limit_bytes",                               \
       "What all buffers together may take.", NULL)                                                 \

@@ -125,7 +125,7 @@ static void test_histogram(void **state)
     ps_series_observe_us(lag, 11);
     ps_series_observe_us(lag, 1000000);
     ps_series_observe_us(lag, 2500000);
-    assert_renders("# HELP penstock_event_loop_lag_seconds How late the event loop's timers fire.\n"
+    assert_renders("# HELP penstock_event_loop_lag_seconds How long each turn kept the event loop from the next.\n"
                    "# TYPE penstock_event_loop_lag_seconds histogram\n"
                    "penstock_event_loop_lag_seconds_bucket{loop=\"0\",le=\"0.00001\"} 2\n"
                    "penstock_event_loop_lag_seconds_bucket{loop=\"0\",le=\"0.000025\"} 3\n"
