@@ -2,6 +2,7 @@
 """A client that leaves frees its work; a slow one pauses its upstream."""
 
 import json
+import threading
 
 import pytest
 
@@ -191,6 +192,35 @@ def test_all_of_a_long_stream_reaches_a_slow_reader(fake, gateway):
         wait_stalled(fake, fake.last)
         answer = connection.read_response()
         assert answer.body == up.ROLE + b"".join(pieces) + up.FINISH + up.DONE
+
+
+@pytest.mark.parametrize("how", ["at once", "in chunks"])
+def test_long_streams_of_many_clients_are_whole(fake, gateway, how):
+    """Each answer is longer than what is queued for a client, so that pausing and going on happens at any point
+    of it, on kept connections too."""
+    pieces = [up.ROLE, *([up.delta("x" * 30_000)] * 20), up.FINISH, up.DONE]
+    whole = b"".join(pieces)
+    if how == "at once":
+        fake.always(up.whole(whole, content_type="text/event-stream"))
+    else:
+        fake.always(up.script(*pieces, "finish"))
+    problems = []
+
+    def client():
+        try:
+            with gateway.connect() as connection:
+                for _ in range(40):
+                    gateway.open_chat(connection)
+                    assert connection.read_response().body == whole
+        except Exception as problem:
+            problems.append(repr(problem)[:300])
+
+    threads = [threading.Thread(target=client) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
 
 
 def test_a_large_whole_answer_is_relayed_with_backpressure(fake, gateway):
