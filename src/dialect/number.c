@@ -27,7 +27,7 @@ static int exponent_of(double value)
     while (exponent < RANGE && value >= powers[exponent + 1]) {
         exponent++;
     }
-    while (exponent > -RANGE && value * powers[-exponent] < 1) {
+    while (exponent <= 0 && exponent > -RANGE && value * powers[-exponent] < 1) {
         exponent--;
     }
     return exponent;
@@ -54,13 +54,11 @@ static uint64_t find_digits(float value, int *ret_exponent)
     double scaled = scale(exact, MOST - 1 - exponent);
 
     for (int digits = FEWEST; digits <= MOST; digits++) {
-        double whole = floor(scaled / powers[MOST - digits] + 0.5);
+        uint64_t number = (uint64_t)(scaled / powers[MOST - digits] + 0.5);
         int last = exponent - (digits - 1);
-        double back = scale(whole, last);
+        double back = scale((double)number, last);
 
         if ((float)back == value && !is_tie(back)) {
-            uint64_t number = (uint64_t)whole;
-
             while (number % 10 == 0) {
                 number /= 10;
                 last++;

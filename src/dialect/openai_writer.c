@@ -276,7 +276,8 @@ static int add_embedding(struct ps_openai_writer *writer, const struct ps_event 
 }
 
 /* What is held must not grow above the bound, all of it together. */
-static int check_held(const struct ps_openai_writer *writer, struct ps_fault *ret_fault)
+static int check_held(const struct ps_openai_writer *writer, const struct ps_event *event,
+                      struct ps_fault *ret_fault)
 {
     size_t max = writer->base.options.max_bytes;
     size_t held = writer->data.len;
@@ -292,6 +293,10 @@ static int check_held(const struct ps_openai_writer *writer, struct ps_fault *re
     }
     if (!failed && held <= max) {
         return 0;
+    }
+    if (event->text.len > 0 && held <= max && event->text.len <= max - held) {
+        return ps_fault_set(ret_fault, PS_FAULT_NO_MEMORY, NULL,
+                            "The gateway is short of memory for this answer.");
     }
     return ps_fault_set(ret_fault, PS_FAULT_UPSTREAM_BROKEN, NULL,
                         "The model's answer is larger than the gateway can hold.");
@@ -329,7 +334,7 @@ int ps_openai_writer_event(struct ps_writer *base, const struct ps_event *event,
     } else if (event->kind == PS_EVENT_FINISH) {
         finish(writer, event, out);
     }
-    return check_held(writer, ret_fault);
+    return check_held(writer, event, ret_fault);
 }
 
 /* ---- the end ---- */
