@@ -8,6 +8,7 @@ bool ps_event_commits(enum ps_event_kind kind)
     case PS_EVENT_REASONING:
     case PS_EVENT_REFUSAL:
     case PS_EVENT_TOOL_CALL:
+    case PS_EVENT_LOGPROBS:
     case PS_EVENT_EMBEDDING:
     case PS_EVENT_MEDIA:
     case PS_EVENT_RESULT:
@@ -17,7 +18,6 @@ bool ps_event_commits(enum ps_event_kind kind)
     case PS_EVENT_BLOCK_START:
     case PS_EVENT_BLOCK_STOP:
     case PS_EVENT_CITATION:
-    case PS_EVENT_LOGPROBS:
     case PS_EVENT_USAGE:
     case PS_EVENT_PING:
     case PS_EVENT_OPAQUE:

@@ -76,7 +76,8 @@ int ps_prompt_expected(struct ps_prompt_build *build, const char *path, const ch
 int ps_prompt_unsupported(struct ps_prompt_build *build, const char *path)
 {
     return ps_fault_set(build->fault, PS_FAULT_UNSUPPORTED_OPERATION, path,
-                        "The model runs inside the gateway, where %s is not supported.", path);
+                        "The model runs inside the gateway, which does not support the field %s.",
+                        path);
 }
 
 int ps_prompt_twice(struct ps_prompt_build *build, const char *path)

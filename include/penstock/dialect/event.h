@@ -27,7 +27,7 @@ enum ps_event_kind {
     PS_EVENT_REFUSAL,   /* commits */
     PS_EVENT_TOOL_CALL, /* commits */
     PS_EVENT_CITATION,
-    PS_EVENT_LOGPROBS,  /* of one token, before the TEXT that has its last byte */
+    PS_EVENT_LOGPROBS,  /* of one token, before the TEXT that has its last byte: commits */
     PS_EVENT_EMBEDDING, /* one vector: commits */
     PS_EVENT_MEDIA,     /* commits */
     PS_EVENT_RESULT,    /* a whole answer is complete and valid: commits */
