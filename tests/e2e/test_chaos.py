@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest-labels: threads
 """Every kind of client before every kind of upstream, at the same time: no answer is another's, none that is
 broken looks whole, and afterwards nothing is left over. test_soak.py does the same for longer."""
 

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest-timeout: 600
 """A client that leaves frees its work; a slow one pauses its upstream."""
 
 import json

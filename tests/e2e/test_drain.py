@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest-labels: threads
 """SIGTERM and SIGINT: accept no more, finish what runs, end with 0. A second signal ends at once."""
 
 import json

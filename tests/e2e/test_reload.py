@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ctest-labels: threads
 """SIGHUP reads the configuration anew; a broken one keeps the old."""
 
 import hashlib
