@@ -119,6 +119,7 @@ static void detach(struct ps_call *call, bool clean)
     (void)curl_multi_remove_handle(mux->multi, lane->easy);
     lane->call = NULL;
     ps_slot_settle(lane);
+    ps_slot_unclaim(lane, !lane->upstream->closing);
     mux->active--;
     mux->used_us = now_of(call);
     call->lane = NULL;

@@ -22,7 +22,7 @@
  */
 
 #define LANE_HEAD_KEPT    8192
-#define LANE_BUFFER       16384L
+#define LANE_BUFFER       8192L
 #define UPLOAD_LEAST      65536L
 #define UPLOAD_MOST       262144L
 #define KEEPALIVE_AFTER_S 45
@@ -62,6 +62,10 @@ static size_t on_body(char *ptr, size_t size, size_t count, void *arg)
     }
     if (call->paused) {
         lane->held = true; /* curl keeps the bytes and brings them again */
+        if (lane->slot != NULL) {
+            (void)ps_slot_arm(lane->slot,
+                              0); /* curl may not have had it watched yet, and then says nothing */
+        }
         return CURL_WRITEFUNC_PAUSE;
     }
     ps_call_touch(call);
@@ -138,7 +142,7 @@ static int on_request(void *arg, char *peer, char *local, int peer_port, int loc
      * them as this request's answer. Looking right before sending leaves no gap but the one that
      * HTTP/1.1 itself has.
      */
-    if (call->timing.reused && ps_slot_has_bytes(lane->upstream, local_port)) {
+    if (call->timing.reused && !ps_slot_claim(lane, local_port)) {
         lane->stale = true;
         (void)atomic_fetch_add_explicit(&lane->upstream->shared->stray_closed, 1,
                                         memory_order_relaxed);

@@ -154,8 +154,17 @@ static void on_slot_closed(uv_handle_t *handle)
     ps_upstream_handle_closed(upstream);
 }
 
+static void unlink_lane(struct ps_slot *slot)
+{
+    if (slot->user != NULL) {
+        slot->user->slot = NULL;
+        slot->user = NULL;
+    }
+}
+
 void ps_slot_close(struct ps_slot *slot)
 {
+    unlink_lane(slot);
     if (!ps_list_empty(&slot->connecting) && slot->lane->call != NULL) {
         slot->lane->stranded = true;
         slot->upstream->has_stranded = true;
@@ -245,23 +254,50 @@ static int local_port(int fd)
     return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
-bool ps_slot_has_bytes(struct ps_upstream *upstream, int port)
+/*
+ * curl may send and read a whole answer, or pause in the middle of one, before it ever asks for the
+ * socket to be watched. So a connection leaves the pool here and not with curl's first word about
+ * it.
+ */
+bool ps_slot_claim(struct ps_lane *lane, int port)
 {
-    struct ps_link *bucket = port_bucket(upstream, port);
+    struct ps_link *bucket = port_bucket(lane->upstream, port);
     char byte;
 
     for (struct ps_link *link = bucket->next; link != bucket; link = link->next) {
-        const struct ps_slot *slot = PS_CONTAINER_OF(link, struct ps_slot, port_link);
-        if (slot->port == port && slot->idle &&
-            recv(slot->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
-            return true;
+        struct ps_slot *slot = PS_CONTAINER_OF(link, struct ps_slot, port_link);
+        if (slot->port != port) {
+            continue;
         }
+        if (slot->idle && recv(slot->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0) {
+            return false;
+        }
+        slot->idle = false;
+        unlink_lane(slot); /* a call that is over, but not yet told so */
+        slot->user = lane;
+        lane->slot = slot;
+        break;
     }
-    return false;
+    return true;
+}
+
+void ps_slot_unclaim(struct ps_lane *lane, bool pooled)
+{
+    struct ps_slot *slot = lane->slot;
+
+    if (slot == NULL) {
+        return;
+    }
+    unlink_lane(slot);
+    if (pooled && !slot->idle) {
+        /* curl never asked for it to be watched, so it does not say that it is over. */
+        ps_slot_idle(slot);
+    }
 }
 
 void ps_slot_idle(struct ps_slot *slot)
 {
+    unlink_lane(slot);
     slot->idle = true;
     if (slot->port == 0) {
         slot->port = local_port(slot->fd);

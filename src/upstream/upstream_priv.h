@@ -111,11 +111,12 @@ struct ps_slot {
     ino_t inode;                  /* tells the socket from another one under the same number */
     struct ps_link port_link;     /* in upstream->by_port, or in none */
     int fd;
-    int port;     /* local; 0: not looked up yet */
-    int wanted;   /* events it is to wait for */
-    int armed;    /* events it waits for, 0: stopped */
-    bool idle;    /* pooled: whatever arrives is unasked for */
-    bool foreign; /* not opened by us (curl's resolver) */
+    int port;             /* local; 0: not looked up yet */
+    int wanted;           /* events it is to wait for */
+    int armed;            /* events it waits for, 0: stopped */
+    struct ps_lane *user; /* whose request went out on it from the pool, or NULL */
+    bool idle;            /* pooled: whatever arrives is unasked for */
+    bool foreign;         /* not opened by us (curl's resolver) */
     bool closing;
 };
 
@@ -131,6 +132,7 @@ struct ps_lane {
     struct ps_upstream *upstream; /* borrowed: owns us, or our call does */
     struct ps_mux *mux;           /* where it runs, else NULL */
     struct ps_call *call;         /* borrowed; NULL: idle */
+    struct ps_slot *slot;         /* the pooled connection it claimed, or NULL */
     struct ps_lane *next;         /* in the list of idle ones */
     struct ps_buf head;           /* lines of the response head, without line ends */
     struct ps_head_field fields[PS_HEAD_FIELDS];
@@ -207,8 +209,13 @@ struct ps_slot *ps_slot_find(struct ps_upstream *upstream, int fd);
 int ps_slot_arm(struct ps_slot *slot, int events);
 /* Its transfer is over and the connection is pooled: watch for bytes nobody asked for. */
 void ps_slot_idle(struct ps_slot *slot);
-/* Whether bytes, or the end, wait on a pooled connection; curl names it by its local port. */
-bool ps_slot_has_bytes(struct ps_upstream *upstream, int port);
+/*
+ * The lane's request is about to leave on a pooled connection, which curl names by its local port:
+ * from here on what arrives is asked for. false: bytes, or the end, wait on it already.
+ */
+bool ps_slot_claim(struct ps_lane *lane, int port);
+/* The lane's call is over; `pooled`: its connection is kept. */
+void ps_slot_unclaim(struct ps_lane *lane, bool pooled);
 /* The lane's connection stands. */
 void ps_slot_settle(struct ps_lane *lane);
 /* After curl was entered: lets go of sockets that it closed without telling. */
