@@ -179,7 +179,7 @@ static enum ps_call_end classify(const struct ps_call *call, CURLcode code)
     const struct ps_lane *lane = call->lane;
 
     if (lane->stale || lane->resend_refused) {
-        return PS_CALL_REUSE_DIED;
+        return lane->got_bytes ? PS_CALL_CUT : PS_CALL_REUSE_DIED;
     }
     if (code == CURLE_OK && call->head_seen) {
         return PS_CALL_DONE;
@@ -192,7 +192,7 @@ static enum ps_call_end classify(const struct ps_call *call, CURLcode code)
     }
     if (code == CURLE_OK || code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR ||
         code == CURLE_GOT_NOTHING || code == CURLE_PARTIAL_FILE) {
-        if (lane->got_line) {
+        if (lane->got_line || lane->got_bytes) {
             return PS_CALL_CUT;
         }
         return call->timing.reused ? PS_CALL_REUSE_DIED : PS_CALL_SEND;

@@ -199,6 +199,7 @@ static int on_close(void *arg, curl_socket_t fd)
     struct ps_slot *slot = ps_slot_find(arg, fd);
 
     if (slot != NULL) {
+        ps_slot_look_back(slot);
         ps_slot_close(slot);
     }
     return close(fd);
@@ -405,6 +406,7 @@ int ps_lane_prepare(struct ps_lane *lane, struct ps_call *call)
     lane->resend_refused = false;
     lane->stale = false;
     lane->got_line = false;
+    lane->got_bytes = false;
     lane->held = false;
     lane->stranded = false;
     lane->error[0] = '\0';

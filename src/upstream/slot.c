@@ -254,6 +254,15 @@ static int local_port(int fd)
     return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
 }
 
+void ps_slot_look_back(struct ps_slot *slot)
+{
+    /* A FIN counts as one. Under TLS the peer's goodbye has bytes of its own, and nothing can be
+     * told. */
+    if (slot->user != NULL && slot->upstream->shared->ca == NULL) {
+        slot->user->got_bytes = ps_tcp_received(slot->fd) > slot->received + 1;
+    }
+}
+
 /*
  * curl may send and read a whole answer, or pause in the middle of one, before it ever asks for the
  * socket to be watched. So a connection leaves the pool here and not with curl's first word about
@@ -275,6 +284,7 @@ bool ps_slot_claim(struct ps_lane *lane, int port)
         slot->idle = false;
         unlink_lane(slot); /* a call that is over, but not yet told so */
         slot->user = lane;
+        slot->received = ps_tcp_received(slot->fd);
         lane->slot = slot;
         break;
     }
@@ -297,7 +307,6 @@ void ps_slot_unclaim(struct ps_lane *lane, bool pooled)
 
 void ps_slot_idle(struct ps_slot *slot)
 {
-    unlink_lane(slot);
     slot->idle = true;
     if (slot->port == 0) {
         slot->port = local_port(slot->fd);

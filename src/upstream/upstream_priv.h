@@ -114,6 +114,7 @@ struct ps_slot {
     int port;             /* local; 0: not looked up yet */
     int wanted;           /* events it is to wait for */
     int armed;            /* events it waits for, 0: stopped */
+    uint64_t received;    /* bytes, by the kernel's count, when it was claimed */
     struct ps_lane *user; /* whose request went out on it from the pool, or NULL */
     bool idle;            /* pooled: whatever arrives is unasked for */
     bool foreign;         /* not opened by us (curl's resolver) */
@@ -141,10 +142,11 @@ struct ps_lane {
     int status;
     unsigned requests; /* times curl was about to send this call's request */
     bool resend_refused;
-    bool stale;    /* the pooled connection had unasked-for bytes or was closed */
-    bool got_line; /* a line of a response has come */
-    bool stranded; /* curl gave an address up and may have forgotten to try the next */
-    bool held;     /* curl holds bytes back because we said so */
+    bool stale;     /* the pooled connection had unasked-for bytes or was closed */
+    bool got_bytes; /* of an answer that ended before its first line */
+    bool got_line;  /* a line of a response has come */
+    bool stranded;  /* curl gave an address up and may have forgotten to try the next */
+    bool held;      /* curl holds bytes back because we said so */
     /* what the easy handle stands at, so that it need not be told again */
     bool headless; /* NOBODY is set */
     bool custom_method;
@@ -214,6 +216,9 @@ void ps_slot_idle(struct ps_slot *slot);
  * from here on what arrives is asked for. false: bytes, or the end, wait on it already.
  */
 bool ps_slot_claim(struct ps_lane *lane, int port);
+/* The socket is about to be closed: whether any byte came for the call that claimed it. curl shows
+ * whole lines only. */
+void ps_slot_look_back(struct ps_slot *slot);
 /* The lane's call is over; `pooled`: its connection is kept. */
 void ps_slot_unclaim(struct ps_lane *lane, bool pooled);
 /* The lane's connection stands. */
@@ -222,6 +227,10 @@ void ps_slot_settle(struct ps_lane *lane);
 void ps_slot_sweep(struct ps_upstream *upstream);
 /* Before the socket is closed. */
 void ps_slot_close(struct ps_slot *slot);
+
+/* tcp.c: bytes the peer has sent on the connection so far, its FIN as one of them; 0 when the
+ * kernel does not say. */
+uint64_t ps_tcp_received(int fd);
 
 /* mux.c */
 struct ps_mux *ps_mux_new(struct ps_upstream *upstream);
