@@ -245,7 +245,7 @@ static void begin_body(struct ps_conn *conn, const struct ps_answer *answer,
 }
 
 /* The door's own form of the answer. -1: no memory. */
-static int make_writer(struct ps_conn *conn)
+static int make_writer(struct ps_conn *conn, const struct ps_answer *answer)
 {
     struct ps_conn_request *request = &conn->request;
     const struct ps_request *asked = ps_exchange_request(request->exchange);
@@ -254,7 +254,7 @@ static int make_writer(struct ps_conn *conn)
     struct ps_writer_options options = {
         .operation = asked->operation,
         .mode = request->want_text ? PS_WRITER_TEXT
-                : asked->stream    ? PS_WRITER_SSE
+                : answer->stream   ? PS_WRITER_SSE
                                    : PS_WRITER_WHOLE,
         .max_bytes = (size_t)ps_conn_config(conn)->limits.event_bytes,
         .include_usage = asked->include_usage,
@@ -280,7 +280,7 @@ static void on_commit(void *arg, const struct ps_answer *answer)
         begin_body(conn, answer, answer->content_type, answer->length);
         return;
     }
-    if (make_writer(conn) != 0) {
+    if (make_writer(conn, answer) != 0) {
         (void)ps_fault_set(&request->fault, PS_FAULT_NO_MEMORY, NULL,
                            "The gateway is short of memory.");
         return;

@@ -111,7 +111,7 @@ static int start(struct ps_exchange *ex, struct ps_fault *fault)
     struct ps_prompt prompt;
     struct ps_engine_request request;
     ex->answer.raw = false;
-    at->event_stream = ex->request.stream;
+    at->event_stream = ex->request.stream && ex->spec.operation != PS_OP_EMBED;
     at->status = 200;
     if (ps_dialect_prompt(ex->dialect, &ex->request, ex->arena, &prompt, fault) != 0 ||
         fill_request(ex, &prompt, &request, fault) != 0) {

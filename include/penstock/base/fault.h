@@ -40,7 +40,7 @@
     X(QUOTA, 429, "insufficient_quota", "insufficient_quota", true)                                \
     X(CONTENT_POLICY, 400, "invalid_request_error", "content_policy_violation", false)             \
     /* ours */                                                                                     \
-    X(INTERNAL, 500, "server_error", "internal_error", false)                                      \
+    X(INTERNAL, 500, "server_error", "internal_error", true)                                       \
     X(NO_MEMORY, 503, "server_error", "out_of_memory", false)                                      \
     X(OVERLOADED, 503, "server_error", "server_is_overloaded", false)                              \
     X(DRAINING, 503, "server_error", "server_is_shutting_down", false)                             \
