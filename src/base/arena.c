@@ -123,16 +123,15 @@ static void *alloc_alone(struct ps_arena *arena, size_t size)
     return block->data;
 }
 
-/* Heap bytes of the next shared block: the first is small, then they double with what is in use. */
+/* Heap bytes of the next shared block: the first is small, then each doubles what is in use. */
 static size_t next_size(const struct ps_arena *arena)
 {
     size_t size = PS_ARENA_FIRST;
 
     /* A newest block that stands alone: there is no shared one yet. */
     if (arena->blocks != NULL && arena->blocks->size != 0) {
-        size = arena->used < BLOCK_MAX ? arena->used * 2 & ~(ALIGN - 1) : BLOCK_MAX;
-        size = size < BLOCK_MAX ? size : BLOCK_MAX;
-        size = size > 2 * PS_ARENA_FIRST ? size : 2 * PS_ARENA_FIRST;
+        size = arena->used < BLOCK_MAX ? arena->used & ~(ALIGN - 1) : BLOCK_MAX;
+        size = size > PS_ARENA_FIRST ? size : PS_ARENA_FIRST;
     }
     return size;
 }

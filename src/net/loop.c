@@ -19,7 +19,7 @@
  */
 
 /* Blocks kept for reuse: 2 MiB, which covers one turn's worth of answers on a busy loop. */
-#define FREE_BLOCKS 128
+#define FREE_BLOCKS 512
 
 void ps_loop_begin_turn(struct ps_loop *loop)
 {

@@ -22,7 +22,9 @@ struct ps_budget {
     atomic_size_t limit; /* may be changed by a reload */
 };
 
-#define PS_BLOCK_SIZE 16384 /* heap bytes of a block, header included */
+/* Heap bytes of a block, header included. Small: of thousands of waiting streams each holds one or
+ * two with a few hundred bytes in them. */
+#define PS_BLOCK_SIZE 4096
 
 struct ps_block {
     struct ps_block *next;
