@@ -9,8 +9,20 @@ import struct
 import pytest
 
 from support.gateway import Gateway
-from support.local import ENDLESS, SKY, SKY_ANSWER, local, nothing_left, text_of, until, user
+from support.local import (
+    ENDLESS,
+    SKY,
+    SKY_ANSWER,
+    local,
+    needs_llama,
+    nothing_left,
+    text_of,
+    until,
+    user,
+)
 from support.raw import events
+
+pytestmark = needs_llama
 
 JSON = [("Content-Type", "application/json")]
 FORM = [("Content-Type", "application/x-www-form-urlencoded")]

@@ -19,6 +19,7 @@ from support.local import (
     embedded,
     local,
     model_bytes,
+    needs_llama,
     nothing_left,
     queued,
     running,
@@ -27,6 +28,8 @@ from support.local import (
     user,
 )
 from support.raw import Connection, Cut, events
+
+pytestmark = needs_llama
 
 JSON = [("Content-Type", "application/json")]
 SMALL = {"model": "tiny", "messages": user(SKY), "temperature": 0}
@@ -409,9 +412,10 @@ def test_a_model_that_is_larger_than_the_cap(tmp_path):
     assert "model_memory" in line
 
 
-@pytest.mark.parametrize("text", ["slots: 2|slots: 0", "slots: 2|slots: 1000", "engine: llama|engine: nobody"])
-def test_a_wrong_key_of_a_model(tmp_path, text):
-    old, new = text.split("|")
+@pytest.mark.parametrize(
+    "old, new", [("slots: 2", "slots: 0"), ("slots: 2", "slots: 1000"), ("engine: llama", "engine: nobody")]
+)
+def test_a_wrong_key_of_a_model(tmp_path, old, new):
     line = fails_to_start(tmp_path, WRITTEN.format(path="builtin").replace(old, new))
     number = 1 + WRITTEN.split("\n").index(f"    {old}")
     assert f"penstock.yaml:{number}: providers.mine.{old.split(':')[0]}: " in line, line

@@ -9,7 +9,19 @@ import pytest
 from openai import AsyncOpenAI, OpenAI
 
 from support.gateway import Gateway
-from support.local import SKY, SKY_ANSWER, Holder, local, nothing_left, queued, until, user
+from support.local import (
+    SKY,
+    SKY_ANSWER,
+    Holder,
+    local,
+    needs_llama,
+    nothing_left,
+    queued,
+    until,
+    user,
+)
+
+pytestmark = needs_llama
 
 
 @pytest.fixture(scope="module")

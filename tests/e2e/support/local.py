@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models inside the gateway: configurations, long answers, and readers that hold a slot."""
 
+import functools
 import os
 import time
 
-from .gateway import config
+import pytest
+
+from .gateway import config, run_command
 from .raw import PATIENCE, Connection, events
 
 MODEL_FILE = os.path.join(
@@ -30,6 +33,15 @@ ENDLESS = {
 }
 # The same with more bytes than a Unix socket and the gateway's buffer hold.
 HUGE = {**ENDLESS, "logprobs": True, "top_logprobs": 20}
+
+
+@functools.cache
+def has_llama():
+    """Whether the binary was built with llama.cpp. Without PENSTOCK_BIN the tests themselves complain."""
+    return "PENSTOCK_BIN" not in os.environ or "llama.cpp" in run_command("version")[1]
+
+
+needs_llama = pytest.mark.skipif(not has_llama(), reason="built without llama.cpp")
 
 
 def user(text):
