@@ -30,6 +30,9 @@ static const struct ps_door doors[] = {
      PS_OP_PASS, true},
     {"/metrics", "metrics", METHOD(GET) | METHOD(HEAD), PS_DOOR_METRICS, PS_FAMILY_GENERATE,
      PS_OP_PASS, true},
+    /* creating one; those that exist are withheld below */
+    {"/v1/responses", "responses", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_PASS,
+     false},
     {"/v1/", "pass", ANY_METHOD, PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_PASS, false},
 };
 

@@ -102,6 +102,7 @@ struct ps_app {
     struct ps_pool *pool;
     struct ps_engine_host *engines;
     struct ps_timer load_timer; /* on loop 0: looks how the models' loading goes until it is over */
+    bool reloaded;              /* another configuration than the first is in force */
     bool failed;                /* a model of the start did not load: the process ends with 1 */
     struct ps_app_listener *listeners;
     size_t listener_count;

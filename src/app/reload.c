@@ -23,7 +23,7 @@ struct ps_reload {
     struct ps_config *config;     /* owned until adopted */
     struct ps_snapshot *snapshot; /* likewise */
     struct ps_tls_server **tls;   /* owned, a reference per listener of the first configuration */
-    char error[256];
+    char error[640];
 };
 
 /* Certificates for the addresses we listen on, whatever order the new file has them in. */
@@ -88,6 +88,8 @@ static void adopt(struct ps_app *app, struct ps_reload *reload)
             ps_log(PS_LOG_ERROR, "configuration: loop %u keeps the old one: out of memory", i);
         }
     }
+    app->reloaded = true;
+    (void)ps_timer_set(&app->load_timer, 0); /* new models may be loading */
     ps_log(PS_LOG_INFO, "configuration reloaded");
     count(app, "ok");
 }

@@ -58,22 +58,28 @@ static void begin_drain(struct ps_app *app)
     order_all(app, PS_ORDER_DRAIN);
 }
 
-/* A model that turns out not to load ends the start, as a wrong key of the configuration does. */
-static bool any_failed(const struct ps_app *app)
+/*
+ * A model that turns out not to load ends the start, as a wrong key of the configuration does.
+ * After a reload it is only told: what answered before goes on.
+ */
+static bool tell_failed(const struct ps_app *app)
 {
     bool failed = false;
     for (size_t i = 0; i < app->snapshot->provider_count; i++) {
         const struct ps_provider *provider = &app->snapshot->providers[i];
         struct ps_fault fault;
+        char line[640];
         if (provider->dialect != NULL ||
             ps_engine_state(provider->endpoints[0]->engine) != PS_ENGINE_FAILED) {
             continue;
         }
-        const struct ps_config_at *at = &provider->config->kind_at;
         ps_engine_failure(provider->endpoints[0]->engine, &fault);
-        (void)fprintf(stderr, "%s:%d: providers.%s.%s: %s\n",
-                      at->file != NULL ? at->file : "penstock", at->line, provider->config->name,
-                      fault.param[0] != '\0' ? fault.param : "engine", fault.message);
+        ps_engine_mistake(provider->config, &fault, line, sizeof(line));
+        if (app->reloaded) {
+            ps_log(PS_LOG_ERROR, "%s", line);
+        } else {
+            (void)fprintf(stderr, "%s\n", line);
+        }
         failed = true;
     }
     return failed;
@@ -85,11 +91,11 @@ static void watch_loading(struct ps_timer *timer)
     if (app->draining) {
         return;
     }
-    if (any_failed(app)) {
+    if (ps_gateway_loading(app->snapshot)) {
+        (void)ps_timer_set(timer, LOAD_LOOK_US);
+    } else if (tell_failed(app) && !app->reloaded) {
         app->failed = true;
         begin_drain(app);
-    } else if (ps_gateway_loading(app->snapshot)) {
-        (void)ps_timer_set(timer, LOAD_LOOK_US);
     }
 }
 
@@ -193,7 +199,7 @@ static struct ps_config *load_or_complain(const struct ps_arguments *arguments)
 
 static int prepare(struct ps_app *app)
 {
-    char error[256];
+    char error[640];
     const struct ps_config *config = app->config;
     struct ps_log_options log = {config->log_level, config->log_format, config->log_file};
     if (ps_log_start(&log) != 0) {
@@ -220,7 +226,8 @@ static int prepare(struct ps_app *app)
     app->gateway.engines = app->engines;
     app->snapshot = ps_snapshot_new(&app->gateway, app->config, error, sizeof(error));
     if (app->snapshot == NULL) {
-        return complain(error);
+        (void)fprintf(stderr, "%s\n", error);
+        return -1;
     }
     app->worker_count = config->workers.event_loops;
     app->workers = ps_calloc(app->worker_count, sizeof(*app->workers));

@@ -43,6 +43,9 @@ static bool same_value(const struct ps_option *option, const struct ps_config *a
     if (option->type == PS_OPT_UINT32 || option->type == PS_OPT_AUTO32) {
         return memcmp(left, right, sizeof(uint32_t)) == 0;
     }
+    if (option->type == PS_OPT_SIZE) {
+        return memcmp(left, right, sizeof(uint64_t)) == 0;
+    }
     if (option->type == PS_OPT_TEXT || option->type == PS_OPT_PATH) {
         const char *texts[2];
         memcpy(&texts[0], left, sizeof texts[0]);

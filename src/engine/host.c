@@ -29,7 +29,8 @@ static unsigned quota_cores(void)
     return period > 0 ? (unsigned)(quota / period > 0 ? quota / period : 1) : 0;
 }
 
-/* A thread too many costs far more than one too few: ggml's threads wait for each other by spinning. */
+/* A thread too many costs far more than one too few: ggml's threads wait for each other by
+ * spinning. */
 static unsigned usable_cores(void)
 {
     cpu_set_t set;
@@ -48,11 +49,13 @@ struct ps_engine_host *ps_engine_host_new(const struct ps_engine_host_options *o
     unsigned cores = usable_cores();
     host->options = *options;
     if (host->options.compute_threads == 0) {
-        host->options.compute_threads = cores > options->event_loops + 1 ? cores - options->event_loops : 1;
+        host->options.compute_threads =
+            cores > options->event_loops + 1 ? cores - options->event_loops : 1;
     } else if (host->options.compute_threads > cores) {
         host->options.compute_threads = cores;
     }
     (void)pthread_mutex_init(&host->lock, NULL);
+    (void)pthread_mutex_init(&host->loading, NULL);
     (void)pthread_cond_init(&host->turn_over, NULL);
     return host;
 }
@@ -67,6 +70,7 @@ void ps_engine_host_free(struct ps_engine_host *host)
     }
     (void)pthread_cond_destroy(&host->turn_over);
     (void)pthread_mutex_destroy(&host->lock);
+    (void)pthread_mutex_destroy(&host->loading);
     ps_free(host);
 }
 

@@ -20,9 +20,10 @@
 #include <unistd.h>
 
 /*
- * llama.cpp as a model. Loading: the file is read over by us first (gguf.c), since the library ends the process
- * on some of what a broken file can hold; then weights, then the memory of all slots, each counted against the
- * cap before it is taken. A second context for embeddings is made when the first request wants it.
+ * llama.cpp as a model. Loading: the file is read over by us first (gguf.c), since the library ends
+ * the process on some of what a broken file can hold; then weights, then the memory of all slots,
+ * each counted against the cap before it is taken. A second context for embeddings is made when the
+ * first request wants it.
  */
 
 #define EMBED_TOKENS    2048 /* of one decode, and so of one input */
@@ -41,18 +42,18 @@ struct special {
 struct llama_engine_model {
     struct ps_model base;
     struct ps_engine_host *host;
-    struct llama_model *model;       /* owned */
-    struct llama_context *context;   /* owned; NULL: it does not generate */
-    struct llama_context *embedder;  /* owned; made at the first use */
+    struct llama_model *model;      /* owned */
+    struct llama_context *context;  /* owned; NULL: it does not generate */
+    struct llama_context *embedder; /* owned; made at the first use */
     struct ps_llama_facts facts;
-    struct special *specials;        /* owned */
+    struct special *specials; /* owned */
     size_t special_count;
-    bool first_bytes[256];           /* some special begins with it */
-    char *chat_template;             /* owned; NULL: none is known */
-    uint64_t memory;                 /* taken from the host */
+    bool first_bytes[256]; /* some special begins with it */
+    char *chat_template;   /* owned; NULL: none is known */
+    uint64_t memory;       /* taken from the host */
     uint32_t embed_tokens;
     uint32_t embed_sequences;
-    struct ggml_threadpool *pool;    /* borrowed from the host */
+    struct ggml_threadpool *pool; /* borrowed from the host */
     bool (*aborted)(void *arg);
     void *arg;
 };
@@ -84,6 +85,8 @@ static int check_llama(const struct ps_engine_options *options, struct ps_fault 
     }
     struct stat info;
     unsigned char head[8];
+    char why[PS_FAULT_TEXT];
+    uint64_t bytes = 0;
     int fd = open(options->model_path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0) {
         return path_fault(fault, options->model_path, strerror(errno));
@@ -91,8 +94,11 @@ static int check_llama(const struct ps_engine_options *options, struct ps_fault 
     int rc = 0;
     if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {
         rc = path_fault(fault, options->model_path, "is no file");
-    } else if (read(fd, head, sizeof(head)) != (ssize_t)sizeof(head) || memcmp(head, "GGUF", 4) != 0) {
+    } else if (read(fd, head, sizeof(head)) != (ssize_t)sizeof(head) ||
+               memcmp(head, "GGUF", 4) != 0) {
         rc = path_fault(fault, options->model_path, "is no GGUF file");
+    } else if (ps_gguf_check(fd, why, sizeof(why), &bytes) != 0) {
+        rc = path_fault(fault, options->model_path, why);
     }
     (void)close(fd);
     return rc;
@@ -133,15 +139,16 @@ static int open_model(const char *path, FILE **ret_file, struct ps_fault *fault)
 
 /* ---- loading ---- */
 
-static bool take_memory(struct llama_engine_model *m, const struct ps_engine_options *options, uint64_t bytes,
-                        const char *what, struct ps_fault *fault)
+static bool take_memory(struct llama_engine_model *m, const struct ps_engine_options *options,
+                        uint64_t bytes, const char *what, struct ps_fault *fault)
 {
     if (ps_host_take_memory(m->host, bytes)) {
         m->memory += bytes;
         return true;
     }
     (void)ps_fault_set(fault, PS_FAULT_NO_MEMORY, "model_path",
-                       "%.80s needs %llu MiB for its %s, which limits.model_memory (%llu MiB, %llu in use) does not allow.",
+                       "%.80s needs %llu MiB for its %s, which limits.model_memory (%llu MiB, %llu "
+                       "in use) does not allow.",
                        options->model_path, (unsigned long long)((bytes + 1048575) >> 20), what,
                        (unsigned long long)(m->host->options.model_memory >> 20),
                        (unsigned long long)(atomic_load(&m->host->memory) >> 20));
@@ -166,7 +173,8 @@ static struct ggml_threadpool *shared_pool(struct ps_engine_host *host)
     return pool;
 }
 
-static int load_weights(struct llama_engine_model *m, const struct ps_model_options *options, struct ps_fault *fault)
+static int load_weights(struct llama_engine_model *m, const struct ps_model_options *options,
+                        struct ps_fault *fault)
 {
     const char *path = options->engine->model_path;
     FILE *file = NULL;
@@ -184,9 +192,10 @@ static int load_weights(struct llama_engine_model *m, const struct ps_model_opti
         return -1;
     }
     rewind(file);
-    /* By name, so that the weights are mapped and shared with other processes; what is embedded has none. */
-    m->model = ps_llama_load(path, is_builtin(path) ? file : NULL, options->engine->gpu_layers, options->progress,
-                             options->arg, why, sizeof(why));
+    /* By name, so that the weights are mapped and shared with other processes; what is embedded has
+     * none. */
+    m->model = ps_llama_load(path, is_builtin(path) ? file : NULL, options->engine->gpu_layers,
+                             options->progress, options->arg, why, sizeof(why));
     (void)fclose(file);
     if (m->model == NULL) {
         return path_fault(fault, path, why[0] != '\0' ? why : "llama.cpp could not load it");
@@ -218,7 +227,8 @@ static int find_specials(struct llama_engine_model *m)
 }
 
 /* The configuration's, else the model's own, when the library knows it. */
-static int choose_template(struct llama_engine_model *m, const char *configured, struct ps_fault *fault)
+static int choose_template(struct llama_engine_model *m, const char *configured,
+                           struct ps_fault *fault)
 {
     static const char *const roles[] = {"user"};
     static const char *const contents[] = {"x"};
@@ -226,31 +236,39 @@ static int choose_template(struct llama_engine_model *m, const char *configured,
     bool known = text != NULL && ps_llama_render(text, roles, contents, 1, NULL, 0) >= 0;
     if (!known && configured != NULL) {
         return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "chat_template",
-                            "llama.cpp does not know this template; give the name of one it knows, such as chatml or llama3.");
+                            "llama.cpp does not know this template; give the name of one it knows, "
+                            "such as chatml or llama3.");
     }
     if (!known && text != NULL && m->facts.has_decoder && m->facts.causal) {
         return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "chat_template",
-                            "llama.cpp does not know the chat template in this model; give the name of one that fits, such as "
+                            "llama.cpp does not know the chat template in this model; give the "
+                            "name of one that fits, such as "
                             "chatml or llama3.");
     }
     /* A model that has none still completes and embeds. */
     m->chat_template = known ? ps_strndup(text, strlen(text)) : NULL;
-    return known && m->chat_template == NULL ? ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL, "Not enough memory.") : 0;
+    return known && m->chat_template == NULL
+               ? ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL, "Not enough memory.")
+               : 0;
 }
 
-static int make_context(struct llama_engine_model *m, const struct ps_model_options *options, uint32_t context_tokens,
-                        struct ps_engine_info *info, struct ps_fault *fault)
+static int make_context(struct llama_engine_model *m, const struct ps_model_options *options,
+                        uint32_t context_tokens, struct ps_engine_info *info,
+                        struct ps_fault *fault)
 {
     uint32_t slots = options->engine->slots;
     uint64_t cells = (uint64_t)slots * ((context_tokens + 255) / 256 * 256);
     info->kv_bytes = cells * m->facts.kv_token_bytes;
     /* The library's scratch memory: activations of a batch, and its rows of logits. */
-    info->compute_bytes = (uint64_t)options->batch * m->facts.width * 4 * 8 + (uint64_t)slots * m->facts.vocabulary * 8;
-    if (!take_memory(m, options->engine, info->kv_bytes + info->compute_bytes, "context (slots x context_tokens)", fault)) {
+    info->compute_bytes = (uint64_t)options->batch * m->facts.width * 4 * 8 +
+                          (uint64_t)slots * m->facts.vocabulary * 8;
+    if (!take_memory(m, options->engine, info->kv_bytes + info->compute_bytes,
+                     "context (slots x context_tokens)", fault)) {
         return -1;
     }
     if (cells > UINT32_MAX) {
-        return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "context_tokens", "slots x context_tokens is too large.");
+        return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "context_tokens",
+                            "slots x context_tokens is too large.");
     }
     struct ps_llama_context_options wanted = {
         .context = (uint32_t)cells,
@@ -295,18 +313,20 @@ static void free_llama(struct ps_model *model)
     ps_free(m);
 }
 
-static int load_into(struct llama_engine_model *m, const struct ps_model_options *options, struct ps_engine_info *info,
-                     struct ps_fault *fault)
+static int load_into(struct llama_engine_model *m, const struct ps_model_options *options,
+                     struct ps_engine_info *info, struct ps_fault *fault)
 {
     const char *why = ps_llama_start();
     if (why != NULL) {
         return ps_fault_set(fault, PS_FAULT_INTERNAL, "engine", "%s.", why);
     }
-    if (load_weights(m, options, fault) != 0 || choose_template(m, options->engine->chat_template, fault) != 0) {
+    if (load_weights(m, options, fault) != 0 ||
+        choose_template(m, options->engine->chat_template, fault) != 0) {
         return -1;
     }
     if (find_specials(m) != 0) {
-        return ps_fault_set(fault, PS_FAULT_NO_MEMORY, "model_path", "Not enough memory for the vocabulary.");
+        return ps_fault_set(fault, PS_FAULT_NO_MEMORY, "model_path",
+                            "Not enough memory for the vocabulary.");
     }
     uint32_t trained = m->facts.trained_context;
     uint32_t context_tokens = options->engine->context_tokens;
@@ -321,16 +341,18 @@ static int load_into(struct llama_engine_model *m, const struct ps_model_options
         return -1;
     }
     describe(m, info);
-    info->embeds = options->engine->embeddings && m->facts.pooling != POOLING_RANK && !m->facts.has_encoder;
+    info->embeds =
+        options->engine->embeddings && m->facts.pooling != POOLING_RANK && !m->facts.has_encoder;
     return 0;
 }
 
-static struct ps_model *load_llama(const struct ps_model_options *options, struct ps_engine_info *info,
-                                   struct ps_fault *fault)
+static struct ps_model *load_llama(const struct ps_model_options *options,
+                                   struct ps_engine_info *info, struct ps_fault *fault)
 {
     struct llama_engine_model *m = ps_calloc(1, sizeof(*m));
     if (m == NULL) {
-        (void)ps_fault_set(fault, PS_FAULT_NO_MEMORY, "model_path", "Not enough memory for the model.");
+        (void)ps_fault_set(fault, PS_FAULT_NO_MEMORY, "model_path",
+                           "Not enough memory for the model.");
         return NULL;
     }
     m->base.ops = &ps_model_llama;
@@ -346,8 +368,8 @@ static struct ps_model *load_llama(const struct ps_model_options *options, struc
 
 /* ---- text ---- */
 
-static int64_t tokenise_llama(struct ps_model *model, struct ps_slice text, bool begin, bool trusted, int32_t *ret,
-                              size_t max)
+static int64_t tokenise_llama(struct ps_model *model, struct ps_slice text, bool begin,
+                              bool trusted, int32_t *ret, size_t max)
 {
     return ps_llama_tokenise(of(model)->model, text.ptr, text.len, begin, trusted, ret, max);
 }
@@ -361,7 +383,8 @@ static bool has_control_llama(struct ps_model *model, struct ps_slice text)
         }
         for (size_t k = 0; k < m->special_count; k++) {
             const struct special *special = &m->specials[k];
-            if (special->len <= text.len - i && memcmp(text.ptr + i, special->text, special->len) == 0) {
+            if (special->len <= text.len - i &&
+                memcmp(text.ptr + i, special->text, special->len) == 0) {
                 return true;
             }
         }
@@ -369,13 +392,14 @@ static bool has_control_llama(struct ps_model *model, struct ps_slice text)
     return false;
 }
 
-static int render_llama(struct ps_model *model, const char *const *roles, const char *const *contents, size_t count,
-                        struct ps_buf *ret)
+static int render_llama(struct ps_model *model, const char *const *roles,
+                        const char *const *contents, size_t count, struct ps_buf *ret)
 {
     const char *chat_template = of(model)->chat_template;
     for (size_t room = TEMPLATE_GUESS; chat_template != NULL && !ret->failed;) {
         char *at = ps_buf_reserve(ret, room);
-        int64_t needed = at != NULL ? ps_llama_render(chat_template, roles, contents, count, at, room) : -1;
+        int64_t needed =
+            at != NULL ? ps_llama_render(chat_template, roles, contents, count, at, room) : -1;
         if (needed < 0) {
             return -1;
         }
@@ -402,8 +426,9 @@ static bool ends_llama(struct ps_model *model, int32_t token)
 
 static struct ps_llama_batch raw_batch(const struct ps_batch *batch)
 {
-    return (struct ps_llama_batch){(int32_t)batch->count, batch->token,  batch->position,  batch->sequence,
-                                   batch->output,         batch->ones,   batch->sequences};
+    return (struct ps_llama_batch){(int32_t)batch->count, batch->token,  batch->position,
+                                   batch->sequence,       batch->output, batch->ones,
+                                   batch->sequences};
 }
 
 static int decode_llama(struct ps_model *model, const struct ps_batch *batch)
@@ -429,7 +454,8 @@ static int32_t next_llama(struct ps_model *model, int32_t sequence)
 
 static int make_embedder(struct llama_engine_model *m)
 {
-    uint64_t bytes = (uint64_t)m->embed_tokens * (m->facts.kv_token_bytes + m->facts.width * 4ULL * 8);
+    uint64_t bytes =
+        (uint64_t)m->embed_tokens * (m->facts.kv_token_bytes + m->facts.width * 4ULL * 8);
     if (!ps_host_take_memory(m->host, bytes)) {
         return -1;
     }

@@ -7,17 +7,21 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 /*
- * The engine thread. It loads the model, tells the ports, then goes round: take what the loops have left
- * (jobs, commands, ports that close), let what has waited too long go, fill free slots from the queue,
- * compute one step, post its results. With nothing to compute it sleeps.
+ * The engine thread. It loads the model, tells the ports, then goes round: take what the loops have
+ * left (jobs, commands, ports that close), let what has waited too long go, fill free slots from
+ * the queue, compute one step, post its results. With nothing to compute it sleeps.
  *
- * How it ends: the load fails, or the engine is stopped; then everything that waits or runs gets a fault, and
- * the thread serves only the closing of ports until the last one is gone and the engine is being unloaded.
+ * How it ends: the load fails, or the engine is stopped; then everything that waits or runs gets a
+ * fault, and the thread serves only the closing of ports until the last one is gone and the engine
+ * is being unloaded.
  */
 
+#define ENGINE_NICE       5
 #define PROGRESS_EVERY_US INT64_C(2000000) /* a line in the log, while a model loads */
 
 /* ---- the ends of jobs ---- */
@@ -71,7 +75,8 @@ static int has_ticket(struct ps_queued *queued, void *arg)
     return job_of(queued)->ticket == *(const ps_engine_ticket *)arg;
 }
 
-static struct ps_job *find_queued(struct ps_run *run, ps_engine_ticket ticket, struct ps_queue **ret_queue)
+static struct ps_job *find_queued(struct ps_run *run, ps_engine_ticket ticket,
+                                  struct ps_queue **ret_queue)
 {
     struct ps_queue *const queues[] = {&run->generate, &run->embed};
     for (size_t i = 0; i < 2; i++) {
@@ -112,7 +117,8 @@ static void set_paused(struct ps_run *run, ps_engine_ticket ticket, bool paused)
     struct ps_queue *queue = NULL;
     for (uint32_t i = 0; i < run->slots; i++) {
         struct ps_sequence *sequence = &run->sequences[i];
-        if (sequence->job != NULL && sequence->job->ticket == ticket && sequence->paused != paused) {
+        if (sequence->job != NULL && sequence->job->ticket == ticket &&
+            sequence->paused != paused) {
             sequence->paused = paused;
             sequence->paused_us = ps_clock_us();
             return;
@@ -129,7 +135,8 @@ static int is_of_port(struct ps_queued *queued, void *port)
     return job_of(queued)->port == port;
 }
 
-/* Its tickets have been cancelled; a cancel that was lost for want of memory is made up for here. */
+/* Its tickets have been cancelled; a cancel that was lost for want of memory is made up for here.
+ */
 static void forget_port(struct ps_run *run, struct ps_engine_port *port)
 {
     struct ps_queue *const queues[] = {&run->generate, &run->embed};
@@ -155,7 +162,8 @@ static struct ps_engine_port *take_closing(struct ps_engine *engine)
 {
     struct ps_engine_port *found = NULL;
     (void)pthread_mutex_lock(&engine->lock);
-    for (struct ps_link *at = engine->ports.next; engine->close_wanted && at != &engine->ports; at = at->next) {
+    for (struct ps_link *at = engine->ports.next; engine->close_wanted && at != &engine->ports;
+         at = at->next) {
         struct ps_engine_port *port = PS_CONTAINER_OF(at, struct ps_engine_port, link);
         if (port->close_wanted) {
             ps_list_remove(&port->link);
@@ -214,7 +222,8 @@ static int64_t expire(struct ps_run *run)
         int64_t next;
         while ((queued = ps_queue_expired(queues[i], now, &next)) != NULL) {
             struct ps_fault fault;
-            (void)ps_fault_set(&fault, PS_FAULT_QUEUE_FULL, NULL, "Waited too long for a place at the local model.");
+            (void)ps_fault_set(&fault, PS_FAULT_QUEUE_FULL, NULL,
+                               "Waited too long for a place at the local model.");
             fault.retry_after_ms = ps_engine_retry_after_ms(run->engine);
             ps_queue_remove(queues[i], queued);
             ps_run_fail_job(run, job_of(queued), &fault);
@@ -229,7 +238,8 @@ static int64_t expire(struct ps_run *run)
         int64_t end = sequence->paused_us + PS_ENGINE_PAUSE_MAX_US;
         if (end <= now) {
             struct ps_fault fault;
-            (void)ps_fault_set(&fault, PS_FAULT_CLIENT_SLOW, NULL, "The answer was not read for too long.");
+            (void)ps_fault_set(&fault, PS_FAULT_CLIENT_SLOW, NULL,
+                               "The answer was not read for too long.");
             ps_sequence_fail(run, i, &fault);
         } else {
             wake = end < wake ? end : wake;
@@ -250,7 +260,8 @@ static void fill_slots(struct ps_run *run)
 /* Sleeps until something is left, `until_us`, or the end. Not at all when `until_us` is past. */
 static void sleep_until(struct ps_engine *engine, int64_t until_us)
 {
-    struct timespec end = {.tv_sec = (time_t)(until_us / 1000000), .tv_nsec = (long)(until_us % 1000000) * 1000};
+    struct timespec end = {.tv_sec = (time_t)(until_us / 1000000),
+                           .tv_nsec = (long)(until_us % 1000000) * 1000};
     (void)pthread_mutex_lock(&engine->lock);
     while (ps_list_empty(&engine->inbox) && engine->command_count == 0 && !engine->close_wanted &&
            !atomic_load(&engine->stopping)) {
@@ -265,7 +276,8 @@ static void sleep_until(struct ps_engine *engine, int64_t until_us)
 
 /* ---- beginning and end ---- */
 
-static void set_state(struct ps_engine *engine, enum ps_engine_state state, const struct ps_fault *failure)
+static void set_state(struct ps_engine *engine, enum ps_engine_state state,
+                      const struct ps_fault *failure)
 {
     (void)pthread_mutex_lock(&engine->lock);
     if (failure != NULL) {
@@ -289,7 +301,8 @@ static void publish_stats(struct ps_run *run)
     for (uint32_t i = 0; i < run->slots; i++) {
         run->stats.paused += run->sequences[i].job != NULL && run->sequences[i].paused ? 1 : 0;
     }
-    run->stats.tokens_per_second = run->speed_us > 0 ? (uint32_t)(run->speed_tokens * 1e6 / run->speed_us) : 0;
+    run->stats.tokens_per_second =
+        run->speed_us > 0 ? (uint32_t)(run->speed_tokens * 1e6 / run->speed_us) : 0;
     (void)pthread_mutex_lock(&engine->lock);
     engine->stats = run->stats;
     (void)pthread_mutex_unlock(&engine->lock);
@@ -351,11 +364,13 @@ static void serve_ports(struct ps_run *run, const struct ps_fault *fault)
         publish_stats(run);
         flush_ports(engine);
         (void)pthread_mutex_lock(&engine->lock);
-        while (ps_list_empty(&engine->inbox) && engine->command_count == 0 && !engine->close_wanted &&
+        while (ps_list_empty(&engine->inbox) && engine->command_count == 0 &&
+               !engine->close_wanted &&
                !(atomic_load(&engine->stopping) && ps_list_empty(&engine->ports))) {
             (void)pthread_cond_wait(&engine->wake, &engine->lock);
         }
-        bool over = atomic_load(&engine->stopping) && ps_list_empty(&engine->ports) && ps_list_empty(&engine->inbox);
+        bool over = atomic_load(&engine->stopping) && ps_list_empty(&engine->ports) &&
+                    ps_list_empty(&engine->inbox);
         (void)pthread_mutex_unlock(&engine->lock);
         if (over) {
             return;
@@ -410,8 +425,8 @@ static int new_batch(struct ps_batch *batch, uint32_t max)
     batch->output = ps_malloc(max * sizeof(*batch->output));
     batch->ones = ps_malloc(max * sizeof(*batch->ones));
     batch->sequences = ps_malloc(max * sizeof(*batch->sequences));
-    if (batch->token == NULL || batch->position == NULL || batch->sequence == NULL || batch->output == NULL ||
-        batch->ones == NULL || batch->sequences == NULL) {
+    if (batch->token == NULL || batch->position == NULL || batch->sequence == NULL ||
+        batch->output == NULL || batch->ones == NULL || batch->sequences == NULL) {
         return -1;
     }
     for (uint32_t i = 0; i < max; i++) {
@@ -434,7 +449,8 @@ static int new_buffers(struct ps_run *run, struct ps_fault *fault)
     ps_buf_init(&run->text, 1u << 20);
     if (new_batch(&run->batch, embed > batch ? embed : batch) != 0 || run->sequences == NULL ||
         run->candidates == NULL || run->mask_tokens == NULL || run->mask_logits == NULL) {
-        return ps_fault_set(fault, PS_FAULT_NO_MEMORY, "model_path", "Not enough memory for the model's buffers.");
+        return ps_fault_set(fault, PS_FAULT_NO_MEMORY, "model_path",
+                            "Not enough memory for the model's buffers.");
     }
     run->batch.max = batch; /* what a step of generation may use */
     return 0;
@@ -452,7 +468,11 @@ static int load(struct ps_run *run, struct ps_fault *fault)
         .aborted = on_aborted,
         .arg = engine,
     };
-    run->model = engine->model_ops->load(&options, &engine->info, fault);
+    (void)pthread_mutex_lock(&engine->host->loading);
+    if (!atomic_load(&engine->stopping)) {
+        run->model = engine->model_ops->load(&options, &engine->info, fault);
+    }
+    (void)pthread_mutex_unlock(&engine->host->loading);
     if (run->model == NULL) {
         return -1;
     }
@@ -502,6 +522,9 @@ void *ps_engine_run(void *arg)
     int64_t began = ps_clock_us();
     engine->next_progress_us = began + PROGRESS_EVERY_US;
     (void)pthread_setname_np(pthread_self(), "engine");
+    /* Where cores are short the event loops go first: they work little, and everybody waits for
+     * them. */
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), ENGINE_NICE);
     ps_queue_init(&run.generate);
     ps_queue_init(&run.embed);
     if (load(&run, &fault) == 0) {

@@ -124,8 +124,8 @@ enum ps_verdict ps_attempt_verdict(const struct ps_fault *fault)
     if (kind == PS_FAULT_RATE_LIMITED || kind == PS_FAULT_QUOTA || kind == PS_FAULT_UPSTREAM_AUTH) {
         return PS_VERDICT_CREDENTIAL;
     }
-    if (kind == PS_FAULT_NO_MEMORY) {
-        return PS_VERDICT_NEUTRAL;
+    if (kind == PS_FAULT_NO_MEMORY || kind == PS_FAULT_QUEUE_FULL || kind == PS_FAULT_LOADING) {
+        return PS_VERDICT_NEUTRAL; /* busy is not ill */
     }
     return ps_fault_retryable(kind) ? PS_VERDICT_ENDPOINT : PS_VERDICT_OK;
 }
@@ -263,10 +263,8 @@ static void start_target(struct ps_exchange *ex, const struct ps_target *target)
     at->state = PS_ATTEMPT_STARTING;
     at->started_us = ps_clock_us();
     if (at->backend->start(ex, &fault) != 0) {
-        ps_attempt_failed(ex,
-                          ps_attempt_verdict(&fault) == PS_VERDICT_OK ? PS_VERDICT_NEUTRAL
-                                                                      : PS_VERDICT_ENDPOINT,
-                          &fault);
+        enum ps_verdict verdict = ps_attempt_verdict(&fault);
+        ps_attempt_failed(ex, verdict == PS_VERDICT_OK ? PS_VERDICT_NEUTRAL : verdict, &fault);
         return;
     }
     at->started_us = ps_clock_us(); /* encoding was ours, from here on it is waiting */

@@ -112,7 +112,6 @@ static int start(struct ps_exchange *ex, struct ps_fault *fault)
     struct ps_engine_request request;
     ex->answer.raw = false;
     at->event_stream = ex->request.stream && ex->spec.operation != PS_OP_EMBED;
-    at->status = 200;
     if (ps_dialect_prompt(ex->dialect, &ex->request, ex->arena, &prompt, fault) != 0 ||
         fill_request(ex, &prompt, &request, fault) != 0) {
         return -1;
@@ -206,6 +205,7 @@ static void on_result(void *arg, const struct ps_engine_result *result)
     switch (result->kind) {
     case PS_ENGINE_STARTED:
         at->state = PS_ATTEMPT_HOLDING;
+        at->status = 200;
         ex->queue_us = result->queue_us;
         ok = tell(ex, &event);
         break;

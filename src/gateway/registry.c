@@ -170,6 +170,11 @@ static struct ps_endpoint_state *make_endpoint(struct ps_snapshot_builder *b,
         strncmp(url, "https:", 6) == 0 || (p->proxy != NULL && strncmp(p->proxy, "https:", 6) == 0);
     struct ps_upstream_ca *ca = NULL;
     if (tls && (ca = ca_for(b, p->ca_file)) == NULL) {
+        char why[160];
+        (void)snprintf(why, sizeof(why), "%s", b->error);
+        (void)snprintf(b->error, b->error_size, "%s:%d: providers.%s.ca_file: %s",
+                       p->ca_file_at.file != NULL ? p->ca_file_at.file : "default",
+                       p->ca_file_at.line, p->name, why);
         return NULL;
     }
     struct ps_upstream_options options = {
@@ -193,13 +198,24 @@ static struct ps_endpoint_state *make_endpoint(struct ps_snapshot_builder *b,
     return state;
 }
 
+void ps_engine_mistake(const struct ps_config_provider *p, const struct ps_fault *fault, char *ret,
+                       size_t size)
+{
+    const struct ps_config_at *at = &p->kind_at;
+    const char *key = fault->param[0] != '\0' ? fault->param : "engine";
+    if (strcmp(key, "model_path") == 0 && p->model_path_at.line > 0) {
+        at = &p->model_path_at;
+    } else if (strcmp(key, "chat_template") == 0 && p->chat_template_at.line > 0) {
+        at = &p->chat_template_at;
+    }
+    (void)snprintf(ret, size, "%s:%d: providers.%s.%s: %s", at->file != NULL ? at->file : "default",
+                   at->line, p->name, key, fault->message);
+}
+
 static void report(struct ps_snapshot_builder *b, const struct ps_config_provider *p,
                    const struct ps_fault *fault)
 {
-    const struct ps_config_at *at = &p->kind_at;
-    (void)snprintf(b->error, b->error_size, "%s:%d: providers.%s.%s: %s",
-                   at->file != NULL ? at->file : "default", at->line, p->name,
-                   fault->param[0] != '\0' ? fault->param : "engine", fault->message);
+    ps_engine_mistake(p, fault, b->error, b->error_size);
 }
 
 /* A model file that was replaced is another engine. */

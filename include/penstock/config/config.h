@@ -133,6 +133,7 @@ struct ps_config_provider {
     struct ps_config_header *headers;
     size_t header_count;
     const char *ca_file; /* NULL: the system's */
+    struct ps_config_at ca_file_at;
     const char *proxy;   /* URL; NULL: none, the environment's are ignored */
     struct ps_config_timeouts timeouts;
     enum ps_config_accounting accounting;
@@ -141,10 +142,12 @@ struct ps_config_provider {
     bool list_models;         /* default true: GET /models is asked for our own /v1/models */
     /* with an engine */
     const char *model_path;   /* "builtin" or a path */
+    struct ps_config_at model_path_at;
     uint32_t context_tokens;
     uint32_t slots;
     int32_t gpu_layers;
     const char *chat_template;
+    struct ps_config_at chat_template_at;
     enum ps_config_while_loading while_loading;
 };
 

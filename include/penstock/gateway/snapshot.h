@@ -111,6 +111,9 @@ void ps_gateway_check(const struct ps_config *config, struct ps_config_errors *e
 struct ps_snapshot *ps_snapshot_new(struct ps_gateway *gateway, struct ps_config *config,
                                     char *ret_error, size_t error_size)
     __attribute__((warn_unused_result));
+/* "file:line: providers.name.key: reason": why a provider's model did not load. */
+void ps_engine_mistake(const struct ps_config_provider *provider, const struct ps_fault *fault,
+                       char *ret, size_t size);
 struct ps_snapshot *ps_snapshot_ref(struct ps_snapshot *snapshot);
 void ps_snapshot_unref(struct ps_snapshot *snapshot);
 

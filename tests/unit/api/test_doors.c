@@ -26,6 +26,8 @@ static void paths_find_their_doors(void **state)
         {"/v1/audio/transcriptions", "pass"},
         {"/v1/images/generations", "pass"},
         {"/v1/filesystem", "pass"},
+        {"/v1/responses", "responses"},
+        {"/v1/responses/resp_1", NULL},
         {"/", NULL},
         {"", NULL},
         {"/v1", NULL},
