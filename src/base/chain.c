@@ -231,7 +231,13 @@ void ps_chain_move(struct ps_chain *from, struct ps_chain *to)
 static const struct ps_block *find(const struct ps_chain *chain, size_t *offset)
 {
     const struct ps_block *block = chain->head;
+    size_t last = chain->tail != NULL ? chain->tail->end - chain->tail->start : 0;
 
+    /* Many values that are looked at again stand near the end of a long body. */
+    if (*offset < chain->len && *offset >= chain->len - last) {
+        *offset -= chain->len - last;
+        return chain->tail;
+    }
     while (block != NULL && *offset >= (size_t)(block->end - block->start)) {
         *offset -= block->end - block->start;
         block = block->next;

@@ -67,21 +67,26 @@ def sample(fake, server):
 
 
 WARM = 0.25
+MANY = 128  # connections; opening them, with TLS to the upstream, takes a while
 REST = 0.15
 
 
 def drive_wrk(fake, server, port, body, connections, seconds):
     """CPU per request in the middle of a load: connections are open and the load still runs when
     both ends are sampled."""
+    warm = WARM
+    if connections > MANY:
+        warm += 0.75
+        seconds += 1
     command = [
         "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s",
         "-s", str(HERE / "post.lua"), f"http://127.0.0.1:{port}/v1/chat/completions",
         "--", str(body), KEY,
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as load:
-        time.sleep(WARM)
+        time.sleep(warm)
         before = sample(fake, server)
-        time.sleep(seconds - WARM - REST)
+        time.sleep(seconds - warm - REST)
         after = sample(fake, server)
         text = load.communicate()[0].decode()
     told = json.loads(text.strip().splitlines()[-1])

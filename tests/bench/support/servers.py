@@ -102,6 +102,7 @@ def upstream(folder, binary):
 
 
 NGINX = """
+{user}
 daemon off;
 pid nginx.pid;
 error_log nginx.log warn;
@@ -158,7 +159,9 @@ def nginx(folder, fake, files):
         )
         for name, port in ports.items()
     )
-    text = NGINX.format(files=files, servers=servers, **fake.ports)
+    # A worker of root's nginx would be nobody, who may not write into our folder.
+    user = "user root;" if os.geteuid() == 0 else ""
+    text = NGINX.format(user=user, files=files, servers=servers, **fake.ports)
     (folder / "nginx.conf").write_text(text)
     command = ["nginx", "-p", f"{folder}/", "-c", f"{folder}/nginx.conf", "-e", "nginx.log"]
     return Nginx("nginx", folder, command, ports)
