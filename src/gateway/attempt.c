@@ -267,7 +267,8 @@ static void start_target(struct ps_exchange *ex, const struct ps_target *target)
         ps_attempt_failed(ex, verdict == PS_VERDICT_OK ? PS_VERDICT_NEUTRAL : verdict, &fault);
         return;
     }
-    at->started_us = ps_clock_us(); /* encoding was ours, from here on it is waiting */
+    at->started_us = ps_clock_us();
+    at->waiting_us = at->started_us;
     if (set_deadline(ex) != 0) {
         (void)ps_fault_set(&fault, PS_FAULT_NO_MEMORY, NULL,
                            "The gateway is short of memory; try again later.");

@@ -136,14 +136,15 @@ int ps_exchange_body(struct ps_exchange *ex, const char *ptr, size_t len,
     }
     ex->received += len;
     ex->receipt_us = ps_clock_us();
-    if (ps_reader_feed(ex->reader, ptr, len, ret_fault) != 0) {
-        return -1;
+    int result = ps_reader_feed(ex->reader, ptr, len, ret_fault);
+    if (result == 0 && ps_chain_append(&ex->body, ptr, len) != 0) {
+        result = ps_fault_set(ret_fault, PS_FAULT_NO_MEMORY, NULL,
+                              "The gateway's buffer memory is used up; try again later.");
     }
-    if (ps_chain_append(&ex->body, ptr, len) != 0) {
-        return ps_fault_set(ret_fault, PS_FAULT_NO_MEMORY, NULL,
-                            "The gateway's buffer memory is used up; try again later.");
+    if (result != 0) {
+        ps_chain_clear(&ex->body); /* nobody will read it, and the answer needs a buffer, too */
     }
-    return 0;
+    return result;
 }
 
 static int find_route(struct ps_exchange *ex, struct ps_fault *fault)
@@ -230,7 +231,7 @@ void ps_exchange_commit(struct ps_exchange *ex, int64_t arrival_us)
     at->state = PS_ATTEMPT_WON;
     ps_exchange_enter(ex, PS_EXCHANGE_COMMITTED);
     ex->commit_us = arrival_us;
-    ex->waited_us += arrival_us - at->started_us;
+    ex->waited_us += arrival_us - at->waiting_us;
     ex->answer.status = at->status;
     ex->answer.content_type = at->content_type;
     ex->answer.length = at->length;
@@ -238,13 +239,12 @@ void ps_exchange_commit(struct ps_exchange *ex, int64_t arrival_us)
     ex->answer.headers = at->headers;
     ex->answer.header_count = at->header_count;
     ex->front->on_commit(ex->front_arg, &ex->answer);
-    for (size_t offset = 0; offset < at->hold.len;) {
+    while (at->hold.len > 0) {
         struct ps_event event = {.kind = PS_EVENT_OPAQUE,
-                                 .raw = ps_chain_run(&at->hold, offset, at->hold.len - offset)};
+                                 .raw = ps_chain_run(&at->hold, 0, at->hold.len)};
         ex->front->on_event(ex->front_arg, &event);
-        offset += event.raw.len;
+        ps_chain_drop(&at->hold, event.raw.len);
     }
-    ps_chain_clear(&at->hold);
     if (at->sent) {
         ps_chain_clear(&ex->body);
     }

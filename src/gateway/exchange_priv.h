@@ -73,6 +73,7 @@ struct ps_attempt {
     size_t header_count;
     int64_t retry_after_us;
     int64_t started_us;
+    int64_t waiting_us;    /* from here on others work: the request is sent */
     bool done;             /* the terminal marker was seen */
     struct ps_fault fault; /* set inside the decoder's callback, handled when it has returned */
 };

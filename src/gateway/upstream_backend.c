@@ -127,6 +127,13 @@ static void on_head(void *arg, const struct ps_call_head *head)
 {
     struct ps_exchange *ex = arg;
     struct ps_attempt *at = &ex->attempt;
+    struct ps_call_timing timing;
+    ps_call_timing(at->call, &timing);
+    if (timing.sent_us > 0) {
+        /* Sending was ours, waiting for a place before it was not. */
+        at->waiting_us = timing.sent_us;
+        ex->waited_us += timing.queued_us;
+    }
     at->state = PS_ATTEMPT_HOLDING;
     at->status = head->status;
     at->length = head->content_length;
