@@ -365,7 +365,7 @@ static void relay_error(struct ps_conn *conn, const struct ps_outcome *outcome)
     struct ps_buf body;
     request->fault = outcome->fault;
     ps_buf_init(&out, HEAD_BYTES);
-    ps_buf_init(&body, HEAD_BYTES);
+    ps_buf_init(&body, outcome->body->len + 1);
     char *bytes = ps_buf_reserve(&body, outcome->body->len + 1);
     if (bytes != NULL) {
         ps_chain_copy(outcome->body, 0, outcome->body->len, bytes);

@@ -54,10 +54,10 @@ static void conclude(struct ps_exchange *ex, enum ps_verdict verdict, enum ps_fa
     at->state = PS_ATTEMPT_IDLE;
 }
 
-void ps_attempt_drop(struct ps_exchange *ex, enum ps_verdict verdict)
+void ps_attempt_drop(struct ps_exchange *ex)
 {
     if (ex->attempt.state != PS_ATTEMPT_IDLE) {
-        conclude(ex, verdict, PS_FAULT_CLIENT_GONE);
+        conclude(ex, PS_VERDICT_NEUTRAL, PS_FAULT_CLIENT_GONE);
     }
     release(ex);
 }
@@ -181,8 +181,6 @@ bool ps_attempt_event(struct ps_exchange *ex, const struct ps_event *event)
     struct ps_attempt *at = &ex->attempt;
     if (event->kind == PS_EVENT_USAGE) {
         note_usage(&ex->usage, &event->usage);
-    } else if (event->kind == PS_EVENT_FINISH) {
-        ex->finish = event->finish;
     } else if (event->kind == PS_EVENT_DONE) {
         at->done = true;
     }

@@ -122,7 +122,6 @@ struct ps_exchange *ps_exchange_open(struct ps_gateway_loop *gl, struct ps_arena
         return NULL;
     }
     ex->snapshot = ps_snapshot_ref(gl->snapshot);
-    ps_list_push_back(&gl->exchanges, &ex->link);
     gl->exchange_count++;
     ps_inflight_record(ex, 1);
     return ex;
@@ -290,23 +289,17 @@ void ps_exchange_end(struct ps_exchange *ex, enum ps_end_reason reason, int stat
     }
     ps_task_cancel(&ex->task);
     ps_timer_cancel(&ex->timer);
-    ps_attempt_drop(ex, PS_VERDICT_NEUTRAL);
+    ps_attempt_drop(ex);
     ps_exchange_record(ex, reason, status, sent, fault);
     ps_exchange_enter(ex, PS_EXCHANGE_ENDED);
     ps_chain_clear(&ex->body);
     ps_chain_clear(&ex->attempt.hold);
-    ps_list_remove(&ex->link);
     ex->gl->exchange_count--;
     ps_snapshot_unref(ex->snapshot);
     ex->snapshot = NULL;
 }
 
 /* ---- what the front may ask ---- */
-
-enum ps_exchange_state ps_exchange_state(const struct ps_exchange *ex)
-{
-    return ex->state;
-}
 
 const struct ps_request *ps_exchange_request(const struct ps_exchange *ex)
 {

@@ -80,7 +80,6 @@ struct ps_attempt {
 
 struct ps_exchange {
     enum ps_exchange_state state;
-    struct ps_link link;          /* in gl->exchanges */
     struct ps_gateway_loop *gl;   /* borrowed */
     struct ps_arena *arena;       /* borrowed from the front */
     struct ps_snapshot *snapshot; /* owned reference */
@@ -114,7 +113,6 @@ struct ps_exchange {
     struct ps_answer answer;
     struct ps_outcome outcome;
     struct ps_usage usage;
-    enum ps_finish finish;
 
     int64_t receipt_us; /* the last bytes of the request came */
     int64_t run_us;     /* body complete and taken in */
@@ -129,7 +127,7 @@ struct ps_exchange {
 /* Asks the first target of the route. */
 void ps_attempt_first(struct ps_exchange *ex);
 /* Cancels what runs; nothing is reported. Legal when nothing runs. */
-void ps_attempt_drop(struct ps_exchange *ex, enum ps_verdict verdict);
+void ps_attempt_drop(struct ps_exchange *ex);
 /* The timer of the exchange came up. */
 void ps_attempt_timeout(struct ps_exchange *ex);
 void ps_attempt_pause(struct ps_exchange *ex, bool paused);

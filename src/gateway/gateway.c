@@ -37,7 +37,6 @@ int ps_gateway_loop_init(struct ps_gateway_loop *gl, struct ps_gateway *gateway,
     gl->loop = loop;
     gl->shard = shard;
     gl->snapshot = ps_snapshot_ref(snapshot);
-    ps_list_init(&gl->exchanges);
     ps_random_bytes(&gl->random, sizeof(gl->random));
     gl->random |= 1;
     return 0;

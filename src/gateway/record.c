@@ -51,9 +51,11 @@ void ps_inflight_record(const struct ps_exchange *ex, int change)
 void ps_attempt_record(const struct ps_exchange *ex, const struct ps_attempt_record *record)
 {
     struct ps_slice provider = record->target->provider->name;
-    bool failed = record->fault != PS_FAULT_NONE;
-    ps_series_add(series2(ex, PS_METRIC_UPSTREAM_ATTEMPTS, provider, failed ? "failed" : "ok"), 1);
-    if (failed) {
+    const char *outcome = record->fault == PS_FAULT_NONE          ? "ok"
+                          : record->fault == PS_FAULT_CLIENT_GONE ? "cancelled"
+                                                                  : "failed";
+    ps_series_add(series2(ex, PS_METRIC_UPSTREAM_ATTEMPTS, provider, outcome), 1);
+    if (record->fault != PS_FAULT_NONE && record->fault != PS_FAULT_CLIENT_GONE) {
         ps_series_add(
             series2(ex, PS_METRIC_UPSTREAM_ERRORS, provider, ps_fault_name(record->fault)), 1);
     }

@@ -130,9 +130,8 @@ static void on_head(void *arg, const struct ps_call_head *head)
     struct ps_call_timing timing;
     ps_call_timing(at->call, &timing);
     if (timing.sent_us > 0) {
-        /* Sending was ours, waiting for a place before it was not. */
-        at->waiting_us = timing.sent_us;
-        ex->waited_us += timing.queued_us;
+        /* Sending was ours; waiting for a place before it was not. */
+        at->waiting_us = timing.sent_us - timing.queued_us;
     }
     at->state = PS_ATTEMPT_HOLDING;
     at->status = head->status;

@@ -172,6 +172,16 @@ def test_with_one_target_its_error_passes_and_the_next_request_is_served(fake, g
     assert gateway.chat().status == 200
 
 
+def test_an_error_as_large_as_the_hold_passes_whole(fake, gateway):
+    body = b'{"error":{"message":"' + b"a" * (65536 - 24) + b'"}}'
+    assert len(body) == 65536
+    head = b"HTTP/1.1 400 Bad\r\nContent-Type: application/json\r\nContent-Length: 65536\r\n\r\n"
+    fake.then(up.bare(head + body))
+    answer = gateway.chat()
+    assert answer.status == 400
+    assert answer.body == body
+
+
 def test_an_upstream_429_alone_passes_with_its_headers(fake, gateway):
     fake.always(
         up.error(

@@ -138,7 +138,6 @@ void ps_exchange_resume(struct ps_exchange *ex);
 void ps_exchange_end(struct ps_exchange *ex, enum ps_end_reason reason, int status, uint64_t sent,
                      const struct ps_fault *fault);
 
-enum ps_exchange_state ps_exchange_state(const struct ps_exchange *ex);
 const struct ps_request *ps_exchange_request(const struct ps_exchange *ex);
 /* The answering target, or the last one tried; empty slices when none was. */
 struct ps_slice ps_exchange_provider(const struct ps_exchange *ex);

@@ -3,7 +3,6 @@
 #define PENSTOCK_GATEWAY_GATEWAY_H
 
 #include "penstock/base/chain.h"
-#include "penstock/base/list.h"
 #include "penstock/engine/engine.h"
 #include "penstock/gateway/snapshot.h"
 #include "penstock/net/loop.h"
@@ -61,8 +60,7 @@ struct ps_gateway_loop {
     struct ps_snapshot *snapshot;          /* owned reference: what new requests use */
     struct ps_gateway_upstream *upstreams; /* owned, by ps_endpoint_state.slot */
     size_t upstream_count;
-    struct ps_link exchanges; /* all of this loop */
-    size_t exchange_count;
+    size_t exchange_count;             /* that have not ended */
     uint32_t random;                   /* for ties between targets */
     struct ps_models_refresh *refresh; /* owned; on loop 0 only */
 };
