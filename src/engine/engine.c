@@ -10,8 +10,8 @@
 #include <time.h>
 
 /*
- * An engine from any thread's view: begun, asked, stopped. What it does is in run.c, how requests reach it in
- * port.c.
+ * An engine from any thread's view: begun, asked, stopped. What it does is in run.c, how requests
+ * reach it in port.c.
  */
 
 static const struct ps_model_ops *const kinds[] = {
@@ -40,15 +40,16 @@ static int check_options(const struct ps_engine_options *options, struct ps_faul
 {
     const struct ps_model_ops *ops = find_kind(options->kind);
     if (ops == NULL) {
-        return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "engine", "This build has no engine \"%.40s\".", options->kind);
+        return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "engine",
+                            "This build has no engine \"%.40s\".", options->kind);
     }
     if (options->slots < 1 || options->slots > PS_ENGINE_MAX_SLOTS) {
-        return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "slots", "Expected 1 to %d slots, found %u.", PS_ENGINE_MAX_SLOTS,
-                            options->slots);
+        return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "slots", "Expected 1 to %d slots, found %u.",
+                            PS_ENGINE_MAX_SLOTS, options->slots);
     }
     if (options->context_tokens < 8 || options->context_tokens > (1u << 24)) {
-        return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "context_tokens", "Expected 8 to 16777216 tokens, found %u.",
-                            options->context_tokens);
+        return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "context_tokens",
+                            "Expected 8 to 16777216 tokens, found %u.", options->context_tokens);
     }
     return ops->check != NULL ? ops->check(options, fault) : 0;
 }
@@ -70,7 +71,8 @@ static const char *copy_string(const char *text, bool *ok)
     return copy;
 }
 
-static struct ps_engine *new_engine(struct ps_engine_host *host, const struct ps_engine_options *options)
+static struct ps_engine *new_engine(struct ps_engine_host *host,
+                                    const struct ps_engine_options *options)
 {
     struct ps_engine *engine = ps_calloc(1, sizeof(*engine));
     bool ok = engine != NULL;
@@ -107,7 +109,11 @@ static int start_thread(struct ps_engine *engine)
     /* Signals are for the main thread. */
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    (void)pthread_mutex_lock(&engine->host->loading);
+    engine->load_turn = engine->host->next_load;
     int rc = pthread_create(&engine->thread, NULL, ps_engine_run, engine);
+    engine->host->next_load += rc == 0 ? 1 : 0;
+    (void)pthread_mutex_unlock(&engine->host->loading);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return rc;
 }
@@ -119,8 +125,8 @@ static void destroy_locks(struct ps_engine *engine)
     (void)pthread_mutex_destroy(&engine->lock);
 }
 
-struct ps_engine *ps_engine_load(struct ps_engine_host *host, const struct ps_engine_options *options,
-                                 struct ps_fault *fault)
+struct ps_engine *ps_engine_load(struct ps_engine_host *host,
+                                 const struct ps_engine_options *options, struct ps_fault *fault)
 {
     if (check_options(options, fault) != 0) {
         return NULL;
@@ -131,7 +137,8 @@ struct ps_engine *ps_engine_load(struct ps_engine_host *host, const struct ps_en
         return NULL;
     }
     if (start_thread(engine) != 0) {
-        (void)ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL, "The engine's thread could not be started.");
+        (void)ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL,
+                           "The engine's thread could not be started.");
         destroy_locks(engine);
         free_engine(engine);
         return NULL;
@@ -201,7 +208,8 @@ void ps_engine_stats(const struct ps_engine *engine, struct ps_engine_stats *ret
 enum ps_engine_state ps_engine_wait(struct ps_engine *engine, int64_t timeout_us)
 {
     int64_t until = ps_clock_us() + timeout_us;
-    struct timespec end = {.tv_sec = (time_t)(until / 1000000), .tv_nsec = (long)(until % 1000000) * 1000};
+    struct timespec end = {.tv_sec = (time_t)(until / 1000000),
+                           .tv_nsec = (long)(until % 1000000) * 1000};
     (void)pthread_mutex_lock(&engine->lock);
     while (ps_engine_state(engine) == PS_ENGINE_LOADING) {
         if (pthread_cond_timedwait(&engine->loaded, &engine->lock, &end) == ETIMEDOUT) {
@@ -212,13 +220,16 @@ enum ps_engine_state ps_engine_wait(struct ps_engine *engine, int64_t timeout_us
     return ps_engine_state(engine);
 }
 
-int64_t ps_engine_count_tokens(struct ps_engine *engine, struct ps_slice text, struct ps_fault *fault)
+int64_t ps_engine_count_tokens(struct ps_engine *engine, struct ps_slice text,
+                               struct ps_fault *fault)
 {
     if (ps_engine_state(engine) != PS_ENGINE_READY) {
         return ps_fault_set(fault, PS_FAULT_LOADING, NULL, "The model is still loading.");
     }
     int64_t count = engine->model_ops->tokenise(engine->model, text, false, false, NULL, 0);
-    return count >= 0 ? count : ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL, "The gateway is short of memory.");
+    return count >= 0
+               ? count
+               : ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL, "The gateway is short of memory.");
 }
 
 /* ---- the way in, for ports ---- */
@@ -231,7 +242,8 @@ int64_t ps_engine_retry_after_ms(struct ps_engine *engine)
     uint64_t each = stats.requests > 0 ? stats.generated_tokens / ended : 128;
     uint64_t work = stats.queued_tokens + (stats.queued + stats.running / 2) * each;
     uint64_t speed = stats.tokens_per_second > 0 ? stats.tokens_per_second : 50;
-    /* Until one place is free, not until all are: the work ahead, shared by those who wait for it. */
+    /* Until one place is free, not until all are: the work ahead, shared by those who wait for it.
+     */
     uint64_t ms = work * 1000 / speed / (stats.queued > 0 ? stats.queued : 1);
     return ms < 1000 ? 1000 : ms > 60000 ? 60000 : (int64_t)ms;
 }
@@ -275,7 +287,8 @@ int ps_engine_admit(struct ps_engine *engine, struct ps_job *job, struct ps_faul
         return 0;
     }
     uncharge(engine->host, job);
-    (void)ps_fault_set(fault, PS_FAULT_QUEUE_FULL, NULL, "The queue of the local model is full; try again later.");
+    (void)ps_fault_set(fault, PS_FAULT_QUEUE_FULL, NULL,
+                       "The queue of the local model is full; try again later.");
     fault->retry_after_ms = ps_engine_retry_after_ms(engine);
     return -1;
 }

@@ -109,8 +109,12 @@ struct ps_engine_host {
     atomic_uint_fast64_t waiting_tokens;
     atomic_uint_fast64_t memory;
     pthread_mutex_t lock;
-    pthread_mutex_t loading; /* held by the engine that loads: one at a time, so that a later one
-                                cannot take the memory an earlier one counts on */
+    /* Engines load one at a time, in the order they were made: a later one cannot take the memory that an
+     * earlier one counts on. */
+    pthread_mutex_t loading; /* guards the three below, never held during a load */
+    pthread_cond_t load_over;
+    uint64_t next_load;  /* under loading */
+    uint64_t loads_over; /* under loading */
     pthread_cond_t turn_over;
     uint64_t next_turn;    /* under lock */
     uint64_t current_turn; /* under lock */
@@ -201,6 +205,7 @@ struct ps_engine {
     atomic_uint progress; /* 0-100 */
     atomic_bool stopping;
     atomic_bool abort; /* nobody wants what is being computed */
+    uint64_t load_turn;
     pthread_t thread;
     int64_t next_progress_us; /* engine thread: of a line in the log */
 

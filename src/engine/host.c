@@ -56,6 +56,7 @@ struct ps_engine_host *ps_engine_host_new(const struct ps_engine_host_options *o
     }
     (void)pthread_mutex_init(&host->lock, NULL);
     (void)pthread_mutex_init(&host->loading, NULL);
+    (void)pthread_cond_init(&host->load_over, NULL);
     (void)pthread_cond_init(&host->turn_over, NULL);
     return host;
 }
@@ -70,6 +71,7 @@ void ps_engine_host_free(struct ps_engine_host *host)
     }
     (void)pthread_cond_destroy(&host->turn_over);
     (void)pthread_mutex_destroy(&host->lock);
+    (void)pthread_cond_destroy(&host->load_over);
     (void)pthread_mutex_destroy(&host->loading);
     ps_free(host);
 }

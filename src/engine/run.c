@@ -468,11 +468,19 @@ static int load(struct ps_run *run, struct ps_fault *fault)
         .aborted = on_aborted,
         .arg = engine,
     };
-    (void)pthread_mutex_lock(&engine->host->loading);
+    struct ps_engine_host *host = engine->host;
+    (void)pthread_mutex_lock(&host->loading);
+    while (host->loads_over != engine->load_turn) {
+        (void)pthread_cond_wait(&host->load_over, &host->loading);
+    }
+    (void)pthread_mutex_unlock(&host->loading);
     if (!atomic_load(&engine->stopping)) {
         run->model = engine->model_ops->load(&options, &engine->info, fault);
     }
-    (void)pthread_mutex_unlock(&engine->host->loading);
+    (void)pthread_mutex_lock(&host->loading);
+    host->loads_over++;
+    (void)pthread_cond_broadcast(&host->load_over);
+    (void)pthread_mutex_unlock(&host->loading);
     if (run->model == NULL) {
         return -1;
     }
