@@ -7,8 +7,8 @@
 #include <math.h>
 
 /*
- * Embeddings: one request at a time, as many of its inputs in one decode as fit, a decode per step, so that
- * those who generate go on in between.
+ * Embeddings: one request at a time, as many of its inputs in one decode as fit, a decode per step,
+ * so that those who generate go on in between.
  */
 
 static void end(struct ps_run *run)
@@ -91,7 +91,8 @@ static void say(struct ps_run *run, float *vector, size_t index)
         .index = (uint32_t)index,
         .stop_index = -1,
     };
-    ps_port_stage(run->embedding->port, &record, ps_slice((const char *)vector, dimensions * sizeof(*vector)));
+    ps_port_stage(run->embedding->port, &record,
+                  ps_slice((const char *)vector, dimensions * sizeof(*vector)));
 }
 
 /* 0, or -1 when the model has no vector for one of them, or memory is short. */
@@ -153,7 +154,8 @@ void ps_embed_step(struct ps_run *run)
     }
     if (rc != 0) {
         struct ps_fault fault;
-        (void)ps_fault_set(&fault, PS_FAULT_INTERNAL, NULL, "The local model failed to compute the embeddings.");
+        (void)ps_fault_set(&fault, PS_FAULT_INTERNAL, NULL,
+                           "The local model failed to compute the embeddings.");
         ps_embed_fail(run, &fault);
     } else if (run->embedded == run->embedding->text_count) {
         finish(run);

@@ -109,8 +109,8 @@ struct ps_engine_host {
     atomic_uint_fast64_t waiting_tokens;
     atomic_uint_fast64_t memory;
     pthread_mutex_t lock;
-    /* Engines load one at a time, in the order they were made: a later one cannot take the memory that an
-     * earlier one counts on. */
+    /* Engines load one at a time, in the order they were made: a later one cannot take the memory
+     * that an earlier one counts on. */
     pthread_mutex_t loading; /* guards the three below, never held during a load */
     pthread_cond_t load_over;
     uint64_t next_load;  /* under loading */

@@ -108,7 +108,8 @@ static bool read_key(struct reader *r, uint64_t *alignment)
     static const char alignment_key[] = "general.alignment";
     uint64_t len = number(r, 8);
     const unsigned char *name = r->at;
-    if (r->why != NULL || (len > MAX_NAME && !fail(r, "has a name that is too long")) || !skip(r, len)) {
+    if (r->why != NULL || (len > MAX_NAME && !fail(r, "has a name that is too long")) ||
+        !skip(r, len)) {
         return false;
     }
     uint64_t type = number(r, 4);

@@ -11,12 +11,13 @@
 #include <string.h>
 
 /*
- * A job holds one block with copies of everything the request pointed to. Preparing turns it into tokens: a
- * chat goes through the model's template; what the messages say is never read as control tokens.
+ * A job holds one block with copies of everything the request pointed to. Preparing turns it into
+ * tokens: a chat goes through the model's template; what the messages say is never read as control
+ * tokens.
  *
- * How control tokens are kept out: as a rule no message holds the text of one, and the rendered conversation
- * is tokenised in one piece, as the model was trained. When one does, the template is rendered around
- * placeholders, and only its own text is tokenised with control tokens recognised.
+ * How control tokens are kept out: as a rule no message holds the text of one, and the rendered
+ * conversation is tokenised in one piece, as the model was trained. When one does, the template is
+ * rendered around placeholders, and only its own text is tokenised with control tokens recognised.
  */
 
 #define RENDERED_MAX (64u << 20)
@@ -66,8 +67,9 @@ static int copy_request(struct ps_job *job, const struct ps_engine_request *requ
     job->message_count = request->task == PS_ENGINE_CHAT ? request->message_count : 0;
     job->stop_count = request->stop_count;
     size_t bytes = job->message_count * 2 * sizeof(char *) +
-                   (job->text_count + job->stop_count) * sizeof(struct ps_slice) + sum(texts, job->text_count) +
-                   sum(request->stops, request->stop_count) + request->schema.len + 1 + request->tenant.len + 1;
+                   (job->text_count + job->stop_count) * sizeof(struct ps_slice) +
+                   sum(texts, job->text_count) + sum(request->stops, request->stop_count) +
+                   request->schema.len + 1 + request->tenant.len + 1;
     for (size_t i = 0; i < job->message_count; i++) {
         bytes += request->messages[i].role.len + request->messages[i].content.len + 2;
         job->bytes += request->messages[i].content.len;
@@ -133,7 +135,8 @@ void ps_job_free(struct ps_job *job)
 
 static int no_memory(struct ps_fault *fault)
 {
-    return ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL, "The gateway is short of memory; try again later.");
+    return ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL,
+                        "The gateway is short of memory; try again later.");
 }
 
 struct token_list {
@@ -142,7 +145,8 @@ struct token_list {
     size_t cap;
 };
 
-static int tokenise(struct ps_model *model, struct token_list *list, struct ps_slice text, bool begin, bool trusted)
+static int tokenise(struct ps_model *model, struct token_list *list, struct ps_slice text,
+                    bool begin, bool trusted)
 {
     /* A token has one byte at least, but for the few that mark the beginning and the end. */
     for (size_t guess = text.len / 3 + 16;; guess = text.len + 64) {
@@ -155,7 +159,8 @@ static int tokenise(struct ps_model *model, struct token_list *list, struct ps_s
             list->cap = list->len + guess;
         }
         size_t room = list->cap - list->len;
-        int64_t count = model->ops->tokenise(model, text, begin, trusted, list->ptr + list->len, room);
+        int64_t count =
+            model->ops->tokenise(model, text, begin, trusted, list->ptr + list->len, room);
         if (count >= 0 && (uint64_t)count <= room) {
             list->len += (size_t)count;
             return 0;
@@ -170,7 +175,7 @@ static int tokenise(struct ps_model *model, struct token_list *list, struct ps_s
 static int tokenise_apart(struct ps_job *job, struct ps_model *model, struct token_list *list)
 {
     struct ps_buf rendered;
-    char (*marks)[MARK_LEN + 1] = ps_malloc(job->message_count * sizeof(*marks));
+    char(*marks)[MARK_LEN + 1] = ps_malloc(job->message_count * sizeof(*marks));
     const char **contents = ps_malloc(job->message_count * sizeof(*contents));
     int rc = marks != NULL && contents != NULL ? 0 : -1;
     ps_buf_init(&rendered, RENDERED_MAX);
@@ -208,7 +213,8 @@ static int tokenise_chat(struct ps_job *job, struct ps_model *model, struct toke
 {
     for (size_t i = 0; i < job->message_count; i++) {
         struct ps_slice content = ps_slice_cstr(job->contents[i]);
-        if (model->ops->has_control(model, content) || memchr(content.ptr, '\x01', content.len) != NULL) {
+        if (model->ops->has_control(model, content) ||
+            memchr(content.ptr, '\x01', content.len) != NULL) {
             return tokenise_apart(job, model, list);
         }
     }
@@ -243,8 +249,8 @@ static int tokenise_texts(struct ps_job *job, struct ps_model *model, struct tok
 static int too_long(struct ps_fault *fault, uint64_t tokens, uint64_t room)
 {
     return ps_fault_set(fault, PS_FAULT_CONTEXT_LENGTH, NULL,
-                        "This model's context is %llu tokens; the request has %llu.", (unsigned long long)room,
-                        (unsigned long long)tokens);
+                        "This model's context is %llu tokens; the request has %llu.",
+                        (unsigned long long)room, (unsigned long long)tokens);
 }
 
 static int check_embedding(struct ps_job *job, struct ps_fault *fault)
@@ -274,10 +280,11 @@ static int check_generation(struct ps_job *job, struct ps_fault *fault)
         return too_long(fault, job->token_count, room);
     }
     if (wanted > room) {
-        return ps_fault_set(fault, PS_FAULT_CONTEXT_LENGTH, "max_tokens",
-                            "This model's context is %u tokens; the request asks for %llu (%u in the prompt, %u to "
-                            "generate).",
-                            room, (unsigned long long)wanted, job->token_count, job->sampling.max_tokens);
+        return ps_fault_set(
+            fault, PS_FAULT_CONTEXT_LENGTH, "max_tokens",
+            "This model's context is %u tokens; the request asks for %llu (%u in the prompt, %u to "
+            "generate).",
+            room, (unsigned long long)wanted, job->token_count, job->sampling.max_tokens);
     }
     if (job->sampling.max_tokens == 0) {
         job->sampling.max_tokens = room - job->token_count;
@@ -316,12 +323,14 @@ int ps_job_prepare(struct ps_job *job, struct ps_fault *fault)
 {
     struct ps_model *model = job->engine->model;
     struct token_list list = {0};
-    /* No token has more bytes than this in any vocabulary; so much text cannot fit and is not even looked at. */
+    /* No token has more bytes than this in any vocabulary; so much text cannot fit and is not even
+     * looked at. */
     uint64_t most = (uint64_t)job->engine->info.context_tokens * 256;
     if (job->task != PS_ENGINE_EMBED && job->bytes > most) {
         return too_long(fault, job->bytes / 256, job->engine->info.context_tokens);
     }
-    int rc = job->task == PS_ENGINE_CHAT ? tokenise_chat(job, model, &list) : tokenise_texts(job, model, &list);
+    int rc = job->task == PS_ENGINE_CHAT ? tokenise_chat(job, model, &list)
+                                         : tokenise_texts(job, model, &list);
     job->tokens = list.ptr;
     if (rc != 0 || list.len > UINT32_MAX / 2) {
         return no_memory(fault);

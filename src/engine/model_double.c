@@ -12,13 +12,13 @@
 #include <time.h>
 
 /*
- * A model for tests: no weights, tokens are bytes, its answer to anything is the same text, from a letter that
- * depends on the prompt on. It keeps the promises of a real one (positions without gaps, one logits row per
- * output, abort between tokens) and checks that its caller does.
+ * A model for tests: no weights, tokens are bytes, its answer to anything is the same text, from a
+ * letter that depends on the prompt on. It keeps the promises of a real one (positions without
+ * gaps, one logits row per output, abort between tokens) and checks that its caller does.
  *
- * model_path configures it: "pace=US,length=N,load=MS,fail=1,text=…"; pace is the time a batch's token takes,
- * length how many tokens an answer has, load the time of loading, fail=1 makes the load fail, text (last) what
- * it says, over and over.
+ * model_path configures it: "pace=US,length=N,load=MS,fail=1,text=…"; pace is the time a batch's
+ * token takes, length how many tokens an answer has, load the time of loading, fail=1 makes the
+ * load fail, text (last) what it says, over and over.
  */
 
 #define VOCABULARY 257 /* bytes, and the end */
@@ -42,8 +42,8 @@ struct double_model {
     uint32_t slots;
     uint32_t context;
     uint32_t batch;
-    struct row *rows;       /* owned */
-    float *logits;          /* owned: a row per token of a batch */
+    struct row *rows; /* owned */
+    float *logits;    /* owned: a row per token of a batch */
     float vectors[PS_ENGINE_INPUTS][DIMENSIONS];
 };
 
@@ -58,7 +58,8 @@ static long setting(const char *path, const char *name, long otherwise)
     (void)snprintf(key, sizeof(key), "%s=", name);
     const char *text = strstr(path, "text=");
     const char *at = strstr(path, key);
-    return at != NULL && (text == NULL || at < text) ? strtol(at + strlen(key), NULL, 10) : otherwise;
+    return at != NULL && (text == NULL || at < text) ? strtol(at + strlen(key), NULL, 10)
+                                                     : otherwise;
 }
 
 static void wait_us(long us)
@@ -104,8 +105,8 @@ static bool load_slowly(const struct ps_model_options *options)
     return true;
 }
 
-static struct ps_model *load_double(const struct ps_model_options *options, struct ps_engine_info *info,
-                                    struct ps_fault *fault)
+static struct ps_model *load_double(const struct ps_model_options *options,
+                                    struct ps_engine_info *info, struct ps_fault *fault)
 {
     const char *path = options->engine->model_path;
     const char *text = strstr(path, "text=");
@@ -115,7 +116,8 @@ static struct ps_model *load_double(const struct ps_model_options *options, stru
     }
     struct double_model *m = ps_calloc(1, sizeof(*m));
     if (m == NULL) {
-        (void)ps_fault_set(fault, PS_FAULT_NO_MEMORY, "model_path", "Not enough memory for the model.");
+        (void)ps_fault_set(fault, PS_FAULT_NO_MEMORY, "model_path",
+                           "Not enough memory for the model.");
         return NULL;
     }
     m->base.ops = &ps_model_double;
@@ -123,14 +125,16 @@ static struct ps_model *load_double(const struct ps_model_options *options, stru
     m->arg = options->arg;
     m->pace_us = setting(path, "pace", 0);
     m->length = setting(path, "length", 20);
-    (void)snprintf(m->text, sizeof(m->text), "%s", text != NULL ? text + 5 : "The quick brown fox jumps over it. ");
+    (void)snprintf(m->text, sizeof(m->text), "%s",
+                   text != NULL ? text + 5 : "The quick brown fox jumps over it. ");
     m->slots = options->engine->slots;
     m->context = options->engine->context_tokens;
     m->batch = options->batch > EMBED_MAX ? options->batch : EMBED_MAX;
     m->rows = ps_calloc(m->slots, sizeof(*m->rows));
     m->logits = ps_malloc(m->batch * VOCABULARY * sizeof(*m->logits));
     if (m->rows == NULL || m->logits == NULL || m->text[0] == '\0') {
-        (void)ps_fault_set(fault, PS_FAULT_NO_MEMORY, "model_path", "Not enough memory for the model.");
+        (void)ps_fault_set(fault, PS_FAULT_NO_MEMORY, "model_path",
+                           "Not enough memory for the model.");
         free_double(&m->base);
         return NULL;
     }
@@ -138,8 +142,8 @@ static struct ps_model *load_double(const struct ps_model_options *options, stru
     return &m->base;
 }
 
-static int64_t tokenise_double(struct ps_model *model, struct ps_slice text, bool begin, bool trusted, int32_t *ret,
-                               size_t max)
+static int64_t tokenise_double(struct ps_model *model, struct ps_slice text, bool begin,
+                               bool trusted, int32_t *ret, size_t max)
 {
     (void)model;
     (void)begin;
@@ -156,8 +160,8 @@ static bool has_control_double(struct ps_model *model, struct ps_slice text)
     return memmem(text.ptr, text.len, "<|", 2) != NULL; /* so that tests reach the careful way */
 }
 
-static int render_double(struct ps_model *model, const char *const *roles, const char *const *contents, size_t count,
-                         struct ps_buf *ret)
+static int render_double(struct ps_model *model, const char *const *roles,
+                         const char *const *contents, size_t count, struct ps_buf *ret)
 {
     (void)model;
     for (size_t i = 0; i < count; i++) {

@@ -17,11 +17,13 @@ void ps_port_stage(struct ps_engine_port *port, const struct ps_record *head, st
     ps_buf_slice(&port->staged, body);
     ps_buf_append(&port->staged, padding, padded - size);
     if (port->staged.failed) {
-        port->staged.len = before; /* no half records; flush tells the loop that something is missing */
+        port->staged.len =
+            before; /* no half records; flush tells the loop that something is missing */
     }
 }
 
-void ps_port_stage_fault(struct ps_engine_port *port, ps_engine_ticket ticket, const struct ps_fault *fault)
+void ps_port_stage_fault(struct ps_engine_port *port, ps_engine_ticket ticket,
+                         const struct ps_fault *fault)
 {
     struct ps_record record = {.kind = PS_ENGINE_FAULT, .ticket = ticket};
     ps_port_stage(port, &record, ps_slice((const char *)fault, sizeof(*fault)));

@@ -9,17 +9,19 @@
 #include <string.h>
 
 /*
- * The happy path: submit copies the request into a job and prepares it, at once or, when it is long, on the
- * offload pool; admitted, it is the engine thread's. Results are staged there during a step, moved to `ready`
- * under the port's lock at its end, and one message wakes the loop, which takes all of them.
+ * The happy path: submit copies the request into a job and prepares it, at once or, when it is
+ * long, on the offload pool; admitted, it is the engine thread's. Results are staged there during a
+ * step, moved to `ready` under the port's lock at its end, and one message wakes the loop, which
+ * takes all of them.
  *
- * How it fails: what is wrong with a request that is prepared here is submit's answer; else it is a FAULT
- * result, from here or from the engine thread. A cancelled ticket's slot is free at once and has another
- * generation: what is still on its way for it is dropped. When memory is too short to keep results, all
- * requests of the port end with NO_MEMORY.
+ * How it fails: what is wrong with a request that is prepared here is submit's answer; else it is a
+ * FAULT result, from here or from the engine thread. A cancelled ticket's slot is free at once and
+ * has another generation: what is still on its way for it is dropped. When memory is too short to
+ * keep results, all requests of the port end with NO_MEMORY.
  *
- * Closing: tickets go, a flag tells the engine thread, which answers with gone_mail when no step refers to
- * the port any more; jobs on the offload pool come home; then the mailbox closes and the memory goes.
+ * Closing: tickets go, a flag tells the engine thread, which answers with gone_mail when no step
+ * refers to the port any more; jobs on the offload pool come home; then the mailbox closes and the
+ * memory goes.
  */
 
 #define PREPARE_ON_LOOP 4096 /* bytes; tokenising so much takes well under a millisecond */
@@ -27,7 +29,12 @@
 
 #define TICKET_SLOT(ticket) ((uint32_t)((ticket)&0xffff))
 
-enum slot_state { SLOT_FREE, SLOT_LOADING, SLOT_LENT, SLOT_ADMITTED };
+enum slot_state {
+    SLOT_FREE,
+    SLOT_LOADING,
+    SLOT_LENT,
+    SLOT_ADMITTED
+};
 
 struct ps_port_slot {
     enum slot_state state;
@@ -40,7 +47,8 @@ struct ps_port_slot {
 /* generation (32 bits), port (16), slot (16): unique within the engine. */
 static ps_engine_ticket ticket_of(const struct ps_engine_port *port, uint32_t slot)
 {
-    return ((uint64_t)port->slots[slot].generation << 32) | ((uint64_t)(port->number & 0xffff) << 16) | slot;
+    return ((uint64_t)port->slots[slot].generation << 32) |
+           ((uint64_t)(port->number & 0xffff) << 16) | slot;
 }
 
 static struct ps_port_slot *find_slot(struct ps_engine_port *port, ps_engine_ticket ticket)
@@ -59,14 +67,16 @@ static struct ps_port_slot *take_slot(struct ps_engine_port *port)
         if (port->slot_count == port->slot_max) {
             uint32_t max = port->slot_max * 2 + 16;
             max = max > SLOTS_MAX ? SLOTS_MAX : max;
-            struct ps_port_slot *more = max > port->slot_max ? ps_realloc(port->slots, max * sizeof(*more)) : NULL;
+            struct ps_port_slot *more =
+                max > port->slot_max ? ps_realloc(port->slots, max * sizeof(*more)) : NULL;
             if (more == NULL) {
                 return NULL;
             }
             port->slots = more;
             port->slot_max = max;
         }
-        port->slots[port->slot_count] = (struct ps_port_slot){.generation = 1, .next_free = UINT32_MAX};
+        port->slots[port->slot_count] =
+            (struct ps_port_slot){.generation = 1, .next_free = UINT32_MAX};
         port->free_slot = port->slot_count++;
     }
     struct ps_port_slot *slot = &port->slots[port->free_slot];
@@ -86,19 +96,21 @@ static void free_slot(struct ps_engine_port *port, struct ps_port_slot *slot)
 
 /* ---- results on the loop ---- */
 
-static void give_fault(struct ps_engine_port *port, ps_engine_ticket ticket, const struct ps_fault *fault)
+static void give_fault(struct ps_engine_port *port, ps_engine_ticket ticket,
+                       const struct ps_fault *fault)
 {
     struct ps_port_slot *slot = find_slot(port, ticket);
     if (slot != NULL) {
-        struct ps_engine_result result = {.kind = PS_ENGINE_FAULT, .ticket = ticket, .fault = fault, .stop_index = -1};
+        struct ps_engine_result result = {
+            .kind = PS_ENGINE_FAULT, .ticket = ticket, .fault = fault, .stop_index = -1};
         void *arg = slot->arg;
         free_slot(port, slot);
         port->ops->on_result(arg, &result);
     }
 }
 
-static void read_tops(const struct ps_record *record, const char *body, struct ps_engine_result *result,
-                      struct ps_engine_top *tops)
+static void read_tops(const struct ps_record *record, const char *body,
+                      struct ps_engine_result *result, struct ps_engine_top *tops)
 {
     /* The chosen token's text, then for each of the likeliest its head and text. */
     result->token = (struct ps_engine_top){ps_slice(body, record->text_len), record->logprob};
@@ -114,7 +126,8 @@ static void read_tops(const struct ps_record *record, const char *body, struct p
     result->top_count = record->count;
 }
 
-static void give_record(struct ps_engine_port *port, const struct ps_record *record, const char *body)
+static void give_record(struct ps_engine_port *port, const struct ps_record *record,
+                        const char *body)
 {
     struct ps_port_slot *slot = find_slot(port, record->ticket);
     if (slot == NULL) {
@@ -154,7 +167,8 @@ static void give_record(struct ps_engine_port *port, const struct ps_record *rec
 static void fault_all(struct ps_engine_port *port)
 {
     struct ps_fault fault;
-    (void)ps_fault_set(&fault, PS_FAULT_NO_MEMORY, NULL, "The gateway is short of memory; try again later.");
+    (void)ps_fault_set(&fault, PS_FAULT_NO_MEMORY, NULL,
+                       "The gateway is short of memory; try again later.");
     for (uint32_t i = 0; i < port->slot_count && !port->closing; i++) {
         if (port->slots[i].state == SLOT_ADMITTED) {
             ps_engine_ticket ticket = ticket_of(port, i);
@@ -182,7 +196,8 @@ static void deliver_results(struct ps_message *message)
         give_record(port, &record, batch.ptr + at + sizeof(record));
         at += record.size;
     }
-    /* The memory is kept for the next turn, unless the engine thread has taken new in the meantime. */
+    /* The memory is kept for the next turn, unless the engine thread has taken new in the meantime.
+     */
     ps_buf_reset(&batch);
     (void)pthread_mutex_lock(&port->lock);
     bool keep = port->ready.ptr == NULL && batch.cap <= 65536;
@@ -210,7 +225,8 @@ static void drop_job(struct ps_engine_port *port, struct ps_job *job)
     ps_job_free(job);
 }
 
-static int admit(struct ps_engine_port *port, struct ps_port_slot *slot, struct ps_job *job, struct ps_fault *fault)
+static int admit(struct ps_engine_port *port, struct ps_port_slot *slot, struct ps_job *job,
+                 struct ps_fault *fault)
 {
     slot->state = SLOT_ADMITTED;
     slot->job = NULL;
@@ -254,11 +270,14 @@ static void done_prepare(struct ps_work *work)
 }
 
 /* On the loop, or lent out when it is long. -1: the job is gone and the fault says why. */
-static int begin(struct ps_engine_port *port, struct ps_port_slot *slot, struct ps_job *job, struct ps_fault *fault)
+static int begin(struct ps_engine_port *port, struct ps_port_slot *slot, struct ps_job *job,
+                 struct ps_fault *fault)
 {
     struct ps_pool *pool = port->engine->host->options.offload;
-    if (pool != NULL && (job->bytes > PREPARE_ON_LOOP || job->grammar == PS_ENGINE_GRAMMAR_JSON_SCHEMA)) {
-        job->work = (struct ps_work){.mailbox = &port->mailbox, .run = run_prepare, .done = done_prepare};
+    if (pool != NULL &&
+        (job->bytes > PREPARE_ON_LOOP || job->grammar == PS_ENGINE_GRAMMAR_JSON_SCHEMA)) {
+        job->work =
+            (struct ps_work){.mailbox = &port->mailbox, .run = run_prepare, .done = done_prepare};
         slot->state = SLOT_LENT;
         slot->job = job;
         if (ps_pool_submit(pool, &job->work)) {
@@ -266,7 +285,8 @@ static int begin(struct ps_engine_port *port, struct ps_port_slot *slot, struct 
             return 0;
         }
         drop_job(port, job);
-        (void)ps_fault_set(fault, PS_FAULT_QUEUE_FULL, NULL, "Too many long prompts wait to be read; try again later.");
+        (void)ps_fault_set(fault, PS_FAULT_QUEUE_FULL, NULL,
+                           "Too many long prompts wait to be read; try again later.");
         fault->retry_after_ms = 1000;
         return -1;
     }
@@ -300,7 +320,8 @@ static int check_ability(struct ps_engine *engine, enum ps_engine_task task, str
     }
     if (task == PS_ENGINE_CHAT && !engine->info.chats) {
         return ps_fault_set(fault, PS_FAULT_UNSUPPORTED_OPERATION, NULL,
-                            "This model has no chat template that is known; set chat_template in the configuration.");
+                            "This model has no chat template that is known; set chat_template in "
+                            "the configuration.");
     }
     return 0;
 }
@@ -484,7 +505,8 @@ static int check_texts(const struct ps_engine_request *request, struct ps_fault 
             return bad(fault, "messages", "without NUL characters");
         }
     }
-    if (request->task == PS_ENGINE_EMBED && (request->input_count == 0 || request->input_count > PS_ENGINE_INPUTS)) {
+    if (request->task == PS_ENGINE_EMBED &&
+        (request->input_count == 0 || request->input_count > PS_ENGINE_INPUTS)) {
         return bad(fault, "input", "1 to 256 texts");
     }
     return 0;
@@ -507,13 +529,14 @@ static int check_request(const struct ps_engine_request *request, struct ps_faul
 }
 
 /* Waits for the load in the port's list, within the same limits as in the queue. */
-static int wait_for_load(struct ps_engine_port *port, struct ps_port_slot *slot, struct ps_job *job, bool may_wait,
-                         struct ps_fault *fault)
+static int wait_for_load(struct ps_engine_port *port, struct ps_port_slot *slot, struct ps_job *job,
+                         bool may_wait, struct ps_fault *fault)
 {
     struct ps_engine_host *host = port->engine->host;
     if (!may_wait) {
         ps_job_free(job);
-        (void)ps_fault_set(fault, PS_FAULT_LOADING, NULL, "The model is still loading; try again in a moment.");
+        (void)ps_fault_set(fault, PS_FAULT_LOADING, NULL,
+                           "The model is still loading; try again in a moment.");
         fault->retry_after_ms = 1000;
         return -1;
     }
@@ -521,7 +544,8 @@ static int wait_for_load(struct ps_engine_port *port, struct ps_port_slot *slot,
     job->charged = true;
     if (waiting >= host->options.queue) {
         drop_job(port, job);
-        (void)ps_fault_set(fault, PS_FAULT_QUEUE_FULL, NULL, "The queue of the local model is full; try again later.");
+        (void)ps_fault_set(fault, PS_FAULT_QUEUE_FULL, NULL,
+                           "The queue of the local model is full; try again later.");
         fault->retry_after_ms = 1000;
         return -1;
     }
@@ -531,8 +555,8 @@ static int wait_for_load(struct ps_engine_port *port, struct ps_port_slot *slot,
     return 0;
 }
 
-ps_engine_ticket ps_engine_submit(struct ps_engine_port *port, const struct ps_engine_request *request,
-                                  struct ps_fault *fault)
+ps_engine_ticket ps_engine_submit(struct ps_engine_port *port,
+                                  const struct ps_engine_request *request, struct ps_fault *fault)
 {
     enum ps_engine_state state = ps_engine_state(port->engine);
     if (check_state(port->engine, fault) != 0 || check_request(request, fault) != 0 ||
@@ -545,15 +569,17 @@ ps_engine_ticket ps_engine_submit(struct ps_engine_port *port, const struct ps_e
         if (slot != NULL) {
             free_slot(port, slot);
         }
-        (void)ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL, "The gateway is short of memory; try again later.");
+        (void)ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL,
+                           "The gateway is short of memory; try again later.");
         return 0;
     }
     slot->state = SLOT_ADMITTED;
     slot->arg = request->arg;
     ps_engine_ticket ticket = ticket_of(port, (uint32_t)(slot - port->slots));
     job->ticket = ticket;
-    int rc = state == PS_ENGINE_LOADING ? wait_for_load(port, slot, job, request->wait_loading, fault)
-                                        : begin(port, slot, job, fault);
+    int rc = state == PS_ENGINE_LOADING
+                 ? wait_for_load(port, slot, job, request->wait_loading, fault)
+                 : begin(port, slot, job, fault);
     if (rc != 0) {
         free_slot(port, slot);
         return 0;
@@ -573,13 +599,15 @@ void ps_engine_cancel(struct ps_engine_port *port, ps_engine_ticket ticket)
     } else if (slot->state == SLOT_LENT) {
         slot->job->dropped = true;
     } else {
-        /* When memory is too short for the command the request runs on, and what it says is dropped. */
+        /* When memory is too short for the command the request runs on, and what it says is
+         * dropped. */
         (void)ps_engine_command(port->engine, &(struct ps_command){PS_COMMAND_CANCEL, ticket});
     }
     free_slot(port, slot);
 }
 
-static void command_admitted(struct ps_engine_port *port, ps_engine_ticket ticket, enum ps_command_kind kind)
+static void command_admitted(struct ps_engine_port *port, ps_engine_ticket ticket,
+                             enum ps_command_kind kind)
 {
     struct ps_port_slot *slot = find_slot(port, ticket);
     if (slot != NULL && slot->state == SLOT_ADMITTED) {

@@ -2,8 +2,9 @@
 #include "queue.h"
 
 /*
- * The first waiting job of a tenant carries the ring link and is the head of the tenant's list (its `link`
- * is the list); those behind it are linked to it. When the head leaves, the next one takes its place.
+ * The first waiting job of a tenant carries the ring link and is the head of the tenant's list (its
+ * `link` is the list); those behind it are linked to it. When the head leaves, the next one takes
+ * its place.
  */
 
 void ps_queue_init(struct ps_queue *queue)
@@ -70,7 +71,9 @@ struct ps_queued *ps_queue_pop(struct ps_queue *queue)
             continue;
         }
         struct ps_queued *head = PS_CONTAINER_OF(ring->next, struct ps_queued, ring);
-        struct ps_queued *next = ps_list_empty(&head->link) ? NULL : PS_CONTAINER_OF(head->link.next, struct ps_queued, link);
+        struct ps_queued *next = ps_list_empty(&head->link)
+                                     ? NULL
+                                     : PS_CONTAINER_OF(head->link.next, struct ps_queued, link);
         ps_queue_remove(queue, head);
         if (next != NULL) { /* its tenant goes to the end of the round */
             ps_list_remove(&next->ring);
@@ -81,7 +84,8 @@ struct ps_queued *ps_queue_pop(struct ps_queue *queue)
     return NULL;
 }
 
-struct ps_queued *ps_queue_find(struct ps_queue *queue, int (*fn)(struct ps_queued *queued, void *arg), void *arg)
+struct ps_queued *ps_queue_find(struct ps_queue *queue,
+                                int (*fn)(struct ps_queued *queued, void *arg), void *arg)
 {
     for (size_t i = 0; i < PS_QUEUE_PRIORITIES; i++) {
         struct ps_link *ring = &queue->rings[i];

@@ -15,11 +15,11 @@ struct ps_sequence {
     int32_t pending;    /* behind the prompt: sampled, not computed yet */
     uint32_t generated;
     bool paused;
-    int64_t paused_us;  /* since when */
-    uint32_t in_batch;  /* tokens of it in this step */
-    uint32_t output;    /* index in the batch whose logits are its next token's; UINT32_MAX: none */
+    int64_t paused_us; /* since when */
+    uint32_t in_batch; /* tokens of it in this step */
+    uint32_t output;   /* index in the batch whose logits are its next token's; UINT32_MAX: none */
     int64_t start_us;
-    int64_t first_us;   /* when its first token came; 0: not yet */
+    int64_t first_us; /* when its first token came; 0: not yet */
     struct ps_sampler sampler;
     struct ps_text_out out;
     struct ps_buf logprobs; /* records that wait for their text, each behind a struct ps_waiting */
@@ -37,20 +37,20 @@ struct ps_run {
     struct ps_sequence *sequences; /* owned: options.slots */
     uint32_t slots;
     uint32_t running;
-    struct ps_queue generate;      /* jobs that wait for a slot */
+    struct ps_queue generate; /* jobs that wait for a slot */
     struct ps_queue embed;
-    struct ps_job *embedding;      /* the one that is computed; owned */
-    size_t embedded;               /* of its inputs, done */
+    struct ps_job *embedding; /* the one that is computed; owned */
+    size_t embedded;          /* of its inputs, done */
     int64_t embed_start_us;
     struct ps_batch batch;
     struct ps_candidate *candidates; /* owned: the vocabulary */
     int32_t *mask_tokens;            /* owned: the vocabulary, for grammars */
     float *mask_logits;
-    struct ps_buf text;              /* what came out of one token */
-    uint32_t turn;                   /* where the next step's prompts begin */
-    double speed_tokens;             /* decaying sums: tokens, and the time they took */
+    struct ps_buf text;  /* what came out of one token */
+    uint32_t turn;       /* where the next step's prompts begin */
+    double speed_tokens; /* decaying sums: tokens, and the time they took */
     double speed_us;
-    struct ps_engine_stats stats;    /* published under the lock after each step */
+    struct ps_engine_stats stats; /* published under the lock after each step */
 };
 
 #define PS_RUN_PREFILL_SHARED 128 /* prompt tokens of a step while others generate */

@@ -39,7 +39,8 @@ double ps_random_next(struct ps_random *random) /* xoshiro256+ */
     return (double)(result >> 11) * 0x1.0p-53;
 }
 
-int ps_sampler_init(struct ps_sampler *sampler, const struct ps_engine_sampling *settings, uint32_t vocabulary)
+int ps_sampler_init(struct ps_sampler *sampler, const struct ps_engine_sampling *settings,
+                    uint32_t vocabulary)
 {
     *sampler = (struct ps_sampler){.settings = *settings, .vocabulary = vocabulary};
     ps_random_seed(&sampler->random, settings->seed);
@@ -56,7 +57,8 @@ void ps_sampler_deinit(struct ps_sampler *sampler)
     sampler->counts = NULL;
 }
 
-void ps_sampler_load(const struct ps_sampler *sampler, const float *logits, struct ps_candidate *candidates)
+void ps_sampler_load(const struct ps_sampler *sampler, const float *logits,
+                     struct ps_candidate *candidates)
 {
     float frequency = (float)sampler->settings.frequency_penalty;
     float presence = (float)sampler->settings.presence_penalty;
@@ -144,8 +146,10 @@ static size_t drop_hopeless(struct ps_candidate *candidates, size_t count, float
     return kept;
 }
 
-/* Of sorted candidates: how many are needed for top_p of the probability, and are above min_p of the best's. */
-static size_t cut(const struct ps_engine_sampling *settings, const struct ps_candidate *sorted, size_t count)
+/* Of sorted candidates: how many are needed for top_p of the probability, and are above min_p of
+ * the best's. */
+static size_t cut(const struct ps_engine_sampling *settings, const struct ps_candidate *sorted,
+                  size_t count)
 {
     double total = 0;
     for (size_t i = 0; i < count; i++) {

@@ -9,9 +9,9 @@
 #include <stdint.h>
 
 /*
- * From logits to a token. Pure: the same logits, settings and state of the generator give the same token on
- * any machine. Order: penalties, then temperature 0 takes the likeliest; else top_k, top_p, min_p, temperature,
- * a draw (what llama.cpp's own chain does).
+ * From logits to a token. Pure: the same logits, settings and state of the generator give the same
+ * token on any machine. Order: penalties, then temperature 0 takes the likeliest; else top_k,
+ * top_p, min_p, temperature, a draw (what llama.cpp's own chain does).
  */
 struct ps_random {
     uint64_t state[4];
@@ -33,15 +33,16 @@ struct ps_sampler {
     uint32_t vocabulary;
 };
 /* 0, or -1 when memory is short. The seed is in settings->seed, whatever has_seed says. */
-int ps_sampler_init(struct ps_sampler *sampler, const struct ps_engine_sampling *settings, uint32_t vocabulary)
-    __attribute__((warn_unused_result));
+int ps_sampler_init(struct ps_sampler *sampler, const struct ps_engine_sampling *settings,
+                    uint32_t vocabulary) __attribute__((warn_unused_result));
 void ps_sampler_deinit(struct ps_sampler *sampler);
 
 /*
- * All tokens with their penalised logits, into `candidates` (room for the vocabulary). NaN counts as
- * impossible.
+ * All tokens with their penalised logits, into `candidates` (room for the vocabulary). NaN counts
+ * as impossible.
  */
-void ps_sampler_load(const struct ps_sampler *sampler, const float *logits, struct ps_candidate *candidates);
+void ps_sampler_load(const struct ps_sampler *sampler, const float *logits,
+                     struct ps_candidate *candidates);
 /* Chooses; reorders the candidates. -1: none is possible. */
 int32_t ps_sampler_pick(struct ps_sampler *sampler, struct ps_candidate *candidates, size_t count);
 /* The token was taken. */

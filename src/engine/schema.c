@@ -4,14 +4,15 @@
 #include "penstock/base/json_scan.h"
 
 #include <cjson/cJSON.h>
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 /*
- * Each schema becomes one rule, s0, s1, …; a rule's text is written when the rules it names have their
- * numbers: depth first, children before their parent. White space is one optional space or a line break with
- * up to 8 spaces, since a model held to a grammar may else give blanks for ever.
+ * Each schema becomes one rule, s0, s1, …; a rule's text is written when the rules it names have
+ * their numbers: depth first, children before their parent. White space is one optional space or a
+ * line break with up to 8 spaces, since a model held to a grammar may else give blanks for ever.
  */
 
 #define MAX_RULES    512
@@ -57,7 +58,8 @@ static int refuse(struct writer *w, const char *format, ...)
     va_start(args, format);
     (void)vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    (void)ps_fault_set(w->fault, PS_FAULT_BAD_FIELD, "response_format", "The JSON schema %s.", text);
+    (void)ps_fault_set(w->fault, PS_FAULT_BAD_FIELD, "response_format", "The JSON schema %s.",
+                       text);
     return -1;
 }
 
@@ -108,8 +110,8 @@ static int put_key(struct writer *w, const char *name)
     return failed ? refuse(w, "has a name that is too long") : 0;
 }
 
-static const char *const passive[] = {"title", "description", "default", "examples", "$schema", "$id", "$comment", "$defs",
-                                      "definitions", NULL};
+static const char *const passive[] = {"title", "description", "default", "examples",    "$schema",
+                                      "$id",   "$comment",    "$defs",   "definitions", NULL};
 
 /* Refuses keywords that are neither passive nor in `known`. */
 static int check_keywords(struct writer *w, const cJSON *schema, const char *const *known)
@@ -129,7 +131,8 @@ static int check_keywords(struct writer *w, const cJSON *schema, const char *con
     return 0;
 }
 
-static int whole_number(struct writer *w, const cJSON *schema, const char *key, int most, int otherwise, int *ret)
+static int whole_number(struct writer *w, const cJSON *schema, const char *key, int most,
+                        int otherwise, int *ret)
 {
     const cJSON *item = cJSON_GetObjectItemCaseSensitive(schema, key);
     *ret = otherwise;
@@ -204,7 +207,8 @@ static bool is_required(const cJSON *schema, const char *name)
 
 static int check_object(struct writer *w, const cJSON *schema)
 {
-    static const char *const known[] = {"type", "properties", "required", "additionalProperties", NULL};
+    static const char *const known[] = {"type", "properties", "required", "additionalProperties",
+                                        NULL};
     const cJSON *properties = cJSON_GetObjectItemCaseSensitive(schema, "properties");
     const cJSON *required = cJSON_GetObjectItemCaseSensitive(schema, "required");
     if (check_keywords(w, schema, known) != 0) {
@@ -217,7 +221,8 @@ static int check_object(struct writer *w, const cJSON *schema)
         return refuse(w, "has a \"required\" that is no list");
     }
     for (const cJSON *at = required != NULL ? required->child : NULL; at != NULL; at = at->next) {
-        if (!cJSON_IsString(at) || cJSON_GetObjectItemCaseSensitive(properties, at->valuestring) == NULL) {
+        if (!cJSON_IsString(at) ||
+            cJSON_GetObjectItemCaseSensitive(properties, at->valuestring) == NULL) {
             return refuse(w, "requires a property that it does not describe");
         }
     }
@@ -228,10 +233,12 @@ static int check_object(struct writer *w, const cJSON *schema)
 }
 
 /*
- * Members come in the order of the schema. Two rules per property tell whether a comma is due: sN-first-i is
- * "members from i on, none written yet", sN-rest-i is "members from i on, behind others".
+ * Members come in the order of the schema. Two rules per property tell whether a comma is due:
+ * sN-first-i is "members from i on, none written yet", sN-rest-i is "members from i on, behind
+ * others".
  */
-static int write_members(struct writer *w, const cJSON *schema, const unsigned *rules, unsigned rule)
+static int write_members(struct writer *w, const cJSON *schema, const unsigned *rules,
+                         unsigned rule)
 {
     const cJSON *at = cJSON_GetObjectItemCaseSensitive(schema, "properties")->child;
     unsigned i = 0;
@@ -287,7 +294,8 @@ static int write_array(struct writer *w, const cJSON *schema, unsigned depth, un
     char item[16] = "value";
     int least;
     int most;
-    if (check_keywords(w, schema, known) != 0 || whole_number(w, schema, "minItems", MAX_ITEMS, 0, &least) != 0 ||
+    if (check_keywords(w, schema, known) != 0 ||
+        whole_number(w, schema, "minItems", MAX_ITEMS, 0, &least) != 0 ||
         whole_number(w, schema, "maxItems", MAX_ITEMS, -1, &most) != 0) {
         return -1;
     }
@@ -306,7 +314,8 @@ static int write_array(struct writer *w, const cJSON *schema, unsigned depth, un
         ps_buf_cstr(w->out, "\"[\" ws \"]\"\n");
         return 0;
     }
-    ps_buf_printf(w->out, "\"[\" ws (%s (ws \",\" ws %s){%d,", item, item, least > 0 ? least - 1 : 0);
+    ps_buf_printf(w->out, "\"[\" ws (%s (ws \",\" ws %s){%d,", item, item,
+                  least > 0 ? least - 1 : 0);
     if (most > 0) {
         ps_buf_int(w->out, most - 1);
     }
@@ -319,7 +328,8 @@ static int write_string(struct writer *w, const cJSON *schema, unsigned rule)
     static const char *const known[] = {"type", "minLength", "maxLength", NULL};
     int least;
     int most;
-    if (check_keywords(w, schema, known) != 0 || whole_number(w, schema, "minLength", MAX_CHARS, 0, &least) != 0 ||
+    if (check_keywords(w, schema, known) != 0 ||
+        whole_number(w, schema, "minLength", MAX_CHARS, 0, &least) != 0 ||
         whole_number(w, schema, "maxLength", MAX_CHARS, -1, &most) != 0) {
         return -1;
     }
@@ -339,7 +349,8 @@ static int write_string(struct writer *w, const cJSON *schema, unsigned rule)
     return 0;
 }
 
-static int write_type(struct writer *w, const cJSON *schema, const char *type, unsigned depth, unsigned rule)
+static int write_type(struct writer *w, const cJSON *schema, const char *type, unsigned depth,
+                      unsigned rule)
 {
     static const char *const known[] = {"type", NULL};
     static const char *const plain[] = {"number", "integer", "boolean", "null", NULL};
@@ -363,7 +374,8 @@ static int write_type(struct writer *w, const cJSON *schema, const char *type, u
 }
 
 /* A list of types: only those that need no keywords of their own beside the others'. */
-static int write_types(struct writer *w, const cJSON *schema, const cJSON *types, unsigned depth, unsigned rule)
+static int write_types(struct writer *w, const cJSON *schema, const cJSON *types, unsigned depth,
+                       unsigned rule)
 {
     unsigned rules[8];
     unsigned count = 0;
@@ -372,9 +384,11 @@ static int write_types(struct writer *w, const cJSON *schema, const cJSON *types
             return refuse(w, "has a \"type\" list that is too long or holds no names");
         }
         rules[count] = w->rules++;
-        /* {"type": ["string", "null"], "maxLength": 5}: the keywords are the one structured type's. */
-        bool plain = strcmp(at->valuestring, "null") == 0 || strcmp(at->valuestring, "boolean") == 0 ||
-                     strcmp(at->valuestring, "number") == 0 || strcmp(at->valuestring, "integer") == 0;
+        /* {"type": ["string", "null"], "maxLength": 5}: the keywords are the one structured type's.
+         */
+        bool plain =
+            strcmp(at->valuestring, "null") == 0 || strcmp(at->valuestring, "boolean") == 0 ||
+            strcmp(at->valuestring, "number") == 0 || strcmp(at->valuestring, "integer") == 0;
         if (plain) {
             begin_rule(w, rules[count]);
             ps_buf_printf(w->out, "%s\n", at->valuestring);
@@ -404,7 +418,8 @@ static const cJSON *resolve(struct writer *w, const char *ref)
         char prefix[24];
         int len = snprintf(prefix, sizeof(prefix), "#/%s/", places[i]);
         if (strncmp(ref, prefix, (size_t)len) == 0) {
-            return cJSON_GetObjectItemCaseSensitive(cJSON_GetObjectItemCaseSensitive(w->root, places[i]), ref + len);
+            return cJSON_GetObjectItemCaseSensitive(
+                cJSON_GetObjectItemCaseSensitive(w->root, places[i]), ref + len);
         }
     }
     return NULL;
@@ -420,7 +435,9 @@ static int write_body(struct writer *w, const cJSON *schema, unsigned depth, uns
     const cJSON *constant = cJSON_GetObjectItemCaseSensitive(schema, "const");
     const cJSON *type = cJSON_GetObjectItemCaseSensitive(schema, "type");
     if (any != NULL || one != NULL) {
-        return check_keywords(w, schema, choice) != 0 ? -1 : write_any(w, any != NULL ? any : one, depth, rule);
+        return check_keywords(w, schema, choice) != 0
+                   ? -1
+                   : write_any(w, any != NULL ? any : one, depth, rule);
     }
     if (list != NULL || constant != NULL) {
         if (check_keywords(w, schema, values) != 0) {
@@ -446,13 +463,15 @@ static int write_body(struct writer *w, const cJSON *schema, unsigned depth, uns
     static const char *const none[] = {NULL};
     begin_rule(w, rule);
     ps_buf_cstr(w->out, "value\n");
-    return type != NULL ? refuse(w, "has a \"type\" that is no name") : check_keywords(w, schema, none);
+    return type != NULL ? refuse(w, "has a \"type\" that is no name")
+                        : check_keywords(w, schema, none);
 }
 
 static int write_schema(struct writer *w, const cJSON *schema, unsigned depth, unsigned *ret_rule)
 {
     static const char *const only_ref[] = {"$ref", NULL};
-    const cJSON *ref = cJSON_IsObject(schema) ? cJSON_GetObjectItemCaseSensitive(schema, "$ref") : NULL;
+    const cJSON *ref =
+        cJSON_IsObject(schema) ? cJSON_GetObjectItemCaseSensitive(schema, "$ref") : NULL;
     if (ref != NULL) {
         if (check_keywords(w, schema, only_ref) != 0) {
             return -1;
@@ -496,7 +515,8 @@ int ps_schema_grammar(struct ps_slice schema, struct ps_buf *ret, struct ps_faul
     cJSON *root = cJSON_ParseWithLength(schema.ptr, schema.len);
     unsigned rule = 0;
     w.root = root;
-    int rc = root != NULL ? write_schema(&w, root, 0, &rule) : refuse(&w, "needs more memory than there is");
+    int rc = root != NULL ? write_schema(&w, root, 0, &rule)
+                          : refuse(&w, "needs more memory than there is");
     cJSON_Delete(root);
     ps_buf_printf(ret, "root ::= s%u\n", rule);
     ps_buf_cstr(ret, common);

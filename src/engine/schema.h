@@ -13,13 +13,11 @@
  *
  *   type        string, number, integer, boolean, null, object, array, or a list of these
  *   enum, const any JSON values
- *   object      properties in the order they are listed, required (those not listed may be left out),
- *               additionalProperties false (others are never generated)
- *   array       items, minItems, maxItems (at most 64)
- *   string      minLength, maxLength (at most 256)
- *   anyOf, oneOf  of such schemas
- *   $ref        "#", "#/$defs/NAME" and "#/definitions/NAME"
- *   title, description, default, examples, $schema, $id, $comment: read over
+ *   object      properties in the order they are listed, required (those not listed may be left
+ * out), additionalProperties false (others are never generated) array       items, minItems,
+ * maxItems (at most 64) string      minLength, maxLength (at most 256) anyOf, oneOf  of such
+ * schemas $ref        "#", "#/$defs/NAME" and "#/definitions/NAME" title, description, default,
+ * examples, $schema, $id, $comment: read over
  *
  * Anything else is an error that names it. 0, or -1 with BAD_FIELD.
  */

@@ -7,8 +7,9 @@
 #include <string.h>
 
 /*
- * One request while it runs: begun when a slot is free, given a token per step, ended by the model, a stop
- * string, a limit, a fault or a cancel. Whatever ends it, the model forgets it and the slot is free.
+ * One request while it runs: begun when a slot is free, given a token per step, ended by the model,
+ * a stop string, a limit, a fault or a cancel. Whatever ends it, the model forgets it and the slot
+ * is free.
  */
 
 #define PIECE_MAX    512
@@ -46,7 +47,8 @@ void ps_sequence_fail(struct ps_run *run, uint32_t slot, const struct ps_fault *
 static void fail_for_memory(struct ps_run *run, uint32_t slot)
 {
     struct ps_fault fault;
-    (void)ps_fault_set(&fault, PS_FAULT_NO_MEMORY, NULL, "The gateway is short of memory; try again later.");
+    (void)ps_fault_set(&fault, PS_FAULT_NO_MEMORY, NULL,
+                       "The gateway is short of memory; try again later.");
     ps_sequence_fail(run, slot, &fault);
 }
 
@@ -95,7 +97,8 @@ static int32_t pick_masked(struct ps_run *run, struct ps_sequence *sequence, con
         run->mask_tokens[i] = run->candidates[i].token;
         run->mask_logits[i] = run->candidates[i].logit;
     }
-    if (run->model->ops->grammar_mask(sequence->grammar, run->mask_tokens, run->mask_logits, count) != 0) {
+    if (run->model->ops->grammar_mask(sequence->grammar, run->mask_tokens, run->mask_logits,
+                                      count) != 0) {
         return -1;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -105,14 +108,16 @@ static int32_t pick_masked(struct ps_run *run, struct ps_sequence *sequence, con
 }
 
 /*
- * Asking the grammar about one token is cheap, about all of them dear; and a model that was told to write
- * JSON mostly does. The generator is wound back for the second draw, so that the answer does not depend on it.
+ * Asking the grammar about one token is cheap, about all of them dear; and a model that was told to
+ * write JSON mostly does. The generator is wound back for the second draw, so that the answer does
+ * not depend on it.
  */
 static int32_t pick(struct ps_run *run, struct ps_sequence *sequence, const float *logits)
 {
     struct ps_random before = sequence->sampler.random;
     ps_sampler_load(&sequence->sampler, logits, run->candidates);
-    int32_t token = ps_sampler_pick(&sequence->sampler, run->candidates, run->engine->info.vocabulary);
+    int32_t token =
+        ps_sampler_pick(&sequence->sampler, run->candidates, run->engine->info.vocabulary);
     if (token < 0 || sequence->grammar == NULL) {
         return token;
     }
@@ -127,7 +132,8 @@ static int32_t pick(struct ps_run *run, struct ps_sequence *sequence, const floa
 
 /* ---- logprobs wait for their text, so that a stop string is not leaked through them ---- */
 
-static void put_top(struct ps_run *run, struct ps_buf *body, const struct ps_candidate *top, float log_sum)
+static void put_top(struct ps_run *run, struct ps_buf *body, const struct ps_candidate *top,
+                    float log_sum)
 {
     char piece[PIECE_MAX];
     size_t len = run->model->ops->piece(run->model, top->token, piece, sizeof(piece));
@@ -136,8 +142,8 @@ static void put_top(struct ps_run *run, struct ps_buf *body, const struct ps_can
     ps_buf_append(body, piece, len);
 }
 
-static void hold_logprob(struct ps_run *run, struct ps_sequence *sequence, int32_t token, struct ps_slice piece,
-                         const float *logits)
+static void hold_logprob(struct ps_run *run, struct ps_sequence *sequence, int32_t token,
+                         struct ps_slice piece, const float *logits)
 {
     struct ps_candidate tops[PS_ENGINE_TOP_LOGPROBS];
     uint32_t vocabulary = run->engine->info.vocabulary;
@@ -176,8 +182,9 @@ static void release_logprobs(struct ps_sequence *sequence)
             return;
         }
         memcpy(&record, held->ptr + sizeof(waiting), sizeof(record));
-        ps_port_stage(sequence->job->port, &record,
-                      ps_slice(held->ptr + sizeof(waiting) + sizeof(record), waiting.size - sizeof(record)));
+        ps_port_stage(
+            sequence->job->port, &record,
+            ps_slice(held->ptr + sizeof(waiting) + sizeof(record), waiting.size - sizeof(record)));
         ps_buf_drop(held, sizeof(waiting) + waiting.size);
     }
 }
@@ -217,7 +224,8 @@ static void finish(struct ps_run *run, uint32_t slot, enum ps_engine_finish how)
         .stop_index = sequence->out.stopped,
         .usage = {job->token_count, sequence->generated},
         .queue_us = sequence->start_us - job->submit_us,
-        .prompt_us = (sequence->first_us > 0 ? sequence->first_us : ps_clock_us()) - sequence->start_us,
+        .prompt_us =
+            (sequence->first_us > 0 ? sequence->first_us : ps_clock_us()) - sequence->start_us,
     };
     ps_port_stage(job->port, &record, PS_SLICE_NONE);
     release(run, slot);
@@ -235,7 +243,8 @@ void ps_sequence_take(struct ps_run *run, uint32_t slot, const float *logits)
     /* Nothing possible: with a grammar that is its end, else the model's numbers are broken. */
     if (token < 0 && sequence->grammar == NULL) {
         struct ps_fault fault;
-        (void)ps_fault_set(&fault, PS_FAULT_INTERNAL, NULL, "The local model gave no usable answer.");
+        (void)ps_fault_set(&fault, PS_FAULT_INTERNAL, NULL,
+                           "The local model gave no usable answer.");
         ps_sequence_fail(run, slot, &fault);
         return;
     }
@@ -244,14 +253,16 @@ void ps_sequence_take(struct ps_run *run, uint32_t slot, const float *logits)
         return;
     }
     ps_sampler_accept(&sequence->sampler, token);
-    if (sequence->grammar != NULL && run->model->ops->grammar_accept(sequence->grammar, token) != 0) {
+    if (sequence->grammar != NULL &&
+        run->model->ops->grammar_accept(sequence->grammar, token) != 0) {
         fail_for_memory(run, slot);
         return;
     }
     sequence->pending = token;
     sequence->generated++;
     run->stats.generated_tokens++;
-    struct ps_slice piece = ps_slice(bytes, run->model->ops->piece(run->model, token, bytes, sizeof(bytes)));
+    struct ps_slice piece =
+        ps_slice(bytes, run->model->ops->piece(run->model, token, bytes, sizeof(bytes)));
     int pushed = ps_text_out_push(&sequence->out, piece, &run->text);
     if (sequence->job->sampling.logprobs && pushed == 0) {
         hold_logprob(run, sequence, token, piece, logits);

@@ -6,19 +6,21 @@
 #include <string.h>
 
 /*
- * One step: a token of every request that generates, and a bounded slice of prompt of those that do not yet;
- * one decode; a new token for each whose prompt is through.
+ * One step: a token of every request that generates, and a bounded slice of prompt of those that do
+ * not yet; one decode; a new token for each whose prompt is through.
  *
- * How it fails: aborted (everybody in the batch has been cancelled, or the engine stops): what was computed
- * stays, each sequence goes on from what the model holds. No room: cannot happen while each sequence keeps to
- * its part of the context; then the youngest gives way. Any other failure ends those in the batch.
+ * How it fails: aborted (everybody in the batch has been cancelled, or the engine stops): what was
+ * computed stays, each sequence goes on from what the model holds. No room: cannot happen while
+ * each sequence keeps to its part of the context; then the youngest gives way. Any other failure
+ * ends those in the batch.
  */
 
 /* It has work to do now: not paused, and its port takes results. */
 static bool is_active(const struct ps_sequence *sequence)
 {
     return sequence->job != NULL && !sequence->paused &&
-           atomic_load_explicit(&sequence->job->port->backlog, memory_order_relaxed) < PS_PORT_BACKLOG_MAX;
+           atomic_load_explicit(&sequence->job->port->backlog, memory_order_relaxed) <
+               PS_PORT_BACKLOG_MAX;
 }
 
 static bool is_prompt(const struct ps_sequence *sequence)
@@ -36,7 +38,8 @@ bool ps_step_ready(const struct ps_run *run)
     return false;
 }
 
-static void add(struct ps_batch *batch, int32_t token, uint32_t position, uint32_t slot, bool output)
+static void add(struct ps_batch *batch, int32_t token, uint32_t position, uint32_t slot,
+                bool output)
 {
     batch->token[batch->count] = token;
     batch->position[batch->count] = (int32_t)position;
@@ -164,7 +167,8 @@ static void fail_batch(struct ps_run *run, bool youngest_only)
 {
     struct ps_fault fault;
     uint32_t youngest = UINT32_MAX;
-    (void)ps_fault_set(&fault, PS_FAULT_INTERNAL, NULL, "The local model failed to compute the answer.");
+    (void)ps_fault_set(&fault, PS_FAULT_INTERNAL, NULL,
+                       "The local model failed to compute the answer.");
     for (uint32_t i = 0; i < run->slots; i++) {
         struct ps_sequence *sequence = &run->sequences[i];
         if (sequence->job == NULL || sequence->in_batch == 0) {
@@ -172,7 +176,8 @@ static void fail_batch(struct ps_run *run, bool youngest_only)
         }
         if (!youngest_only) {
             ps_sequence_fail(run, i, &fault);
-        } else if (youngest == UINT32_MAX || sequence->start_us > run->sequences[youngest].start_us) {
+        } else if (youngest == UINT32_MAX ||
+                   sequence->start_us > run->sequences[youngest].start_us) {
             youngest = i;
         }
     }
@@ -198,7 +203,8 @@ static void take_results(struct ps_run *run)
                 ps_sequence_take(run, i, logits);
             } else {
                 struct ps_fault fault;
-                (void)ps_fault_set(&fault, PS_FAULT_INTERNAL, NULL, "The local model gave no usable answer.");
+                (void)ps_fault_set(&fault, PS_FAULT_INTERNAL, NULL,
+                                   "The local model gave no usable answer.");
                 ps_sequence_fail(run, i, &fault);
             }
         }

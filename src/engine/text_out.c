@@ -20,7 +20,10 @@ void ps_text_out_deinit(struct ps_text_out *out)
 /* Whether the bytes may be the beginning of a character whose rest is to come. */
 static bool begins_character(const unsigned char *ptr, size_t left)
 {
-    size_t need = ptr[0] >= 0xc2 && ptr[0] <= 0xdf ? 2 : (ptr[0] & 0xf0) == 0xe0 ? 3 : ptr[0] >= 0xf0 && ptr[0] <= 0xf4 ? 4 : 0;
+    size_t need = ptr[0] >= 0xc2 && ptr[0] <= 0xdf   ? 2
+                  : (ptr[0] & 0xf0) == 0xe0          ? 3
+                  : ptr[0] >= 0xf0 && ptr[0] <= 0xf4 ? 4
+                                                     : 0;
     if (left >= need) {
         return false;
     }
@@ -36,7 +39,8 @@ static bool begins_character(const unsigned char *ptr, size_t left)
     return ps_utf8_length(padded, need) == need;
 }
 
-/* Makes `held` whole characters, but for a beginning at its end; bytes that are none become U+FFFD. */
+/* Makes `held` whole characters, but for a beginning at its end; bytes that are none become U+FFFD.
+ */
 static void check_characters(struct ps_text_out *out)
 {
     struct ps_buf *held = &out->held;

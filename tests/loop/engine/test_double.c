@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ctest-labels: threads */
-#include "testing.h"
-
 #include "engine/station.h"
+#include "testing.h"
 
 #include "penstock/base/clock.h"
 #include "penstock/net/pool.h"
@@ -11,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Everything an engine does with requests, on the test double: its answer is a text over and over. */
+/* Everything an engine does with requests, on the test double: its answer is a text over and over.
+ */
 
 #define DIGITS "text=0123456789"
 
@@ -102,7 +102,8 @@ static void characters_are_whole(void **state)
         station_run(&station, outcome);
         assert_false(outcome->broken_text);
         assert_true(outcome->texts > 1);
-        assert_non_null(strstr(outcome->text, "\xf0\x9f\x98\x80\xef\xbf\xbd")); /* the stray byte became U+FFFD */
+        assert_non_null(strstr(outcome->text,
+                               "\xf0\x9f\x98\x80\xef\xbf\xbd")); /* the stray byte became U+FFFD */
         assert_int_equal(outcome->done.usage.completion_tokens, 50);
     }
     station_close(&station);
@@ -543,7 +544,8 @@ static void chats_and_embeds(void **state)
         {PS_SLICE_INIT("system"), PS_SLICE_INIT("be brief")},
         {PS_SLICE_INIT("user"), PS_SLICE_INIT("a <|b|> c")}, /* looks like a control token */
     };
-    const struct ps_slice inputs[] = {PS_SLICE_INIT("abc"), PS_SLICE_INIT("cba"), PS_SLICE_INIT("zzz")};
+    const struct ps_slice inputs[] = {PS_SLICE_INIT("abc"), PS_SLICE_INIT("cba"),
+                                      PS_SLICE_INIT("zzz")};
     (void)state;
     station_open_double(&station, "length=5," DIGITS);
     struct ps_engine_request request = station_prompt("", 0);
@@ -556,7 +558,8 @@ static void chats_and_embeds(void **state)
     /* "system: be brief\nuser: a <|b|> c\nassistant: " */
     assert_int_equal(outcome->done.usage.prompt_tokens, 17 + 16 + 11);
 
-    request = (struct ps_engine_request){.task = PS_ENGINE_EMBED, .inputs = inputs, .input_count = 3};
+    request =
+        (struct ps_engine_request){.task = PS_ENGINE_EMBED, .inputs = inputs, .input_count = 3};
     station_submit(&station, &request, outcome);
     station_run(&station, outcome);
     assert_int_equal(outcome->vectors, 3);
@@ -626,8 +629,8 @@ static void two_engines_take_turns(void **state)
     free(outcomes);
 }
 
-#define LOOPS       3
-#define PER_LOOP    60
+#define LOOPS    3
+#define PER_LOOP 60
 
 static void *run_loop(void *arg)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "testing.h"
-
 #include "engine/station.h"
+
+#include "testing.h"
 
 #include "penstock/base/buf.h"
 #include "penstock/base/clock.h"
@@ -33,7 +33,8 @@ static void note_logprob(struct outcome *outcome, const struct ps_engine_result 
         assert_true(result->top[i - 1].logprob >= result->top[i].logprob);
     }
     if (outcome->logprob_len + result->token.token.len < sizeof(outcome->logprob_text)) {
-        memcpy(outcome->logprob_text + outcome->logprob_len, result->token.token.ptr, result->token.token.len);
+        memcpy(outcome->logprob_text + outcome->logprob_len, result->token.token.ptr,
+               result->token.token.len);
         outcome->logprob_len += result->token.token.len;
     }
 }
@@ -184,7 +185,8 @@ struct ps_engine_request station_prompt(const char *prompt, uint32_t max_tokens)
     return request;
 }
 
-void station_submit(struct station *station, const struct ps_engine_request *request, struct outcome *outcome)
+void station_submit(struct station *station, const struct ps_engine_request *request,
+                    struct outcome *outcome)
 {
     struct ps_engine_request own = *request;
     unsigned cancel_after = outcome->cancel_after;

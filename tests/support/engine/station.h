@@ -38,7 +38,7 @@ struct outcome {
     struct ps_fault fault;
     size_t order; /* how many had ended before */
     /* what to do when results come */
-    unsigned cancel_after;  /* results; 0: never */
+    unsigned cancel_after; /* results; 0: never */
 };
 
 struct station {
@@ -67,7 +67,8 @@ void station_close(struct station *station);
 
 /* A raw prompt with these settings; others are set on `request` before station_submit. */
 struct ps_engine_request station_prompt(const char *prompt, uint32_t max_tokens);
-void station_submit(struct station *station, const struct ps_engine_request *request, struct outcome *outcome);
+void station_submit(struct station *station, const struct ps_engine_request *request,
+                    struct outcome *outcome);
 /* Turns the loop until it has ended. */
 void station_run(struct station *station, const struct outcome *outcome);
 /* Turns the loop until `done(arg)`. */

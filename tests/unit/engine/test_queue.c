@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "testing.h"
-
 #include "queue.h"
+#include "testing.h"
 
 #include <string.h>
 
@@ -153,9 +152,9 @@ static void deadlines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(in_order_for_one),  cmocka_unit_test(in_turns_for_many),
+        cmocka_unit_test(in_order_for_one),           cmocka_unit_test(in_turns_for_many),
         cmocka_unit_test(a_newcomer_waits_one_round), cmocka_unit_test(batches_last),
-        cmocka_unit_test(any_one_can_leave), cmocka_unit_test(deadlines),
+        cmocka_unit_test(any_one_can_leave),          cmocka_unit_test(deadlines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

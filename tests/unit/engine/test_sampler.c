@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "testing.h"
-
 #include "sampler.h"
+#include "testing.h"
 
 #include <math.h>
 #include <string.h>
@@ -13,7 +12,8 @@ static struct ps_candidate candidates[WORDS];
 
 static struct ps_engine_sampling plain(double temperature)
 {
-    return (struct ps_engine_sampling){.temperature = temperature, .top_p = 1, .seed = 1, .has_seed = true};
+    return (struct ps_engine_sampling){
+        .temperature = temperature, .top_p = 1, .seed = 1, .has_seed = true};
 }
 
 /* Logits that fall by `step` from token 500 on to both sides. */
@@ -31,7 +31,8 @@ static int32_t pick(struct ps_sampler *sampler)
 }
 
 /* Which tokens come in many draws. */
-static size_t spread(const struct ps_engine_sampling *settings, unsigned draws, int32_t *ret_low, int32_t *ret_high)
+static size_t spread(const struct ps_engine_sampling *settings, unsigned draws, int32_t *ret_low,
+                     int32_t *ret_high)
 {
     struct ps_sampler sampler;
     bool seen[WORDS] = {false};
@@ -213,10 +214,14 @@ static void likeliest_are_sorted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(zero_takes_the_likeliest), cmocka_unit_test(top_k_is_kept),
-        cmocka_unit_test(top_p_is_kept),            cmocka_unit_test(shares_are_right),
-        cmocka_unit_test(seeds_repeat),             cmocka_unit_test(penalties_move_on),
-        cmocka_unit_test(broken_numbers),           cmocka_unit_test(likeliest_are_sorted),
+        cmocka_unit_test(zero_takes_the_likeliest),
+        cmocka_unit_test(top_k_is_kept),
+        cmocka_unit_test(top_p_is_kept),
+        cmocka_unit_test(shares_are_right),
+        cmocka_unit_test(seeds_repeat),
+        cmocka_unit_test(penalties_move_on),
+        cmocka_unit_test(broken_numbers),
+        cmocka_unit_test(likeliest_are_sorted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "testing.h"
-
 #include "schema.h"
+#include "testing.h"
 
 #include <string.h>
 
@@ -15,19 +14,24 @@ static const struct {
     {"{\"type\":\"object\"}", "s0 ::= object\n"},
     {"{\"enum\":[\"a\",1,null]}", "s0 ::= \"\\\"a\\\"\" | \"1\" | \"null\"\n"},
     {"{\"const\":{\"x\":true}}", "s0 ::= \"{\\\"x\\\":true}\"\n"},
-    {"{\"type\":\"array\",\"items\":{\"type\":\"number\"}}", "s0 ::= \"[\" ws (s1 (ws \",\" ws s1){0,})? ws \"]\"\n"},
+    {"{\"type\":\"array\",\"items\":{\"type\":\"number\"}}",
+     "s0 ::= \"[\" ws (s1 (ws \",\" ws s1){0,})? ws \"]\"\n"},
     {"{\"type\":\"array\",\"minItems\":2,\"maxItems\":3}", "(value (ws \",\" ws value){1,2}) ws"},
     {"{\"type\":\"array\",\"maxItems\":0}", "s0 ::= \"[\" ws \"]\"\n"},
     {"{\"type\":\"string\",\"maxLength\":5}", "s0 ::= \"\\\"\" char{0,5} \"\\\"\"\n"},
     {"{\"type\":[\"string\",\"null\"]}", "s0 ::= s1 | s2\n"},
     {"{\"anyOf\":[{\"type\":\"string\"},{\"type\":\"null\"}]}", "s0 ::= s1 | s2\n"},
-    {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":\"null\"}},\"required\":[\"a\"]}",
+    {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":\"null\"}},"
+     "\"required\":[\"a\"]}",
      "s0-first-0 ::= \"\\\"a\\\"\" \":\" ws s1 s0-rest-1\n"},
-    {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":\"null\"}},\"required\":[\"a\"]}",
+    {"{\"type\":\"object\",\"properties\":{\"a\":{\"type\":\"string\"},\"b\":{\"type\":\"null\"}},"
+     "\"required\":[\"a\"]}",
      "s0-rest-1 ::= ws \",\" ws \"\\\"b\\\"\" \":\" ws s2 s0-rest-2 | s0-rest-2\n"},
-    {"{\"$defs\":{\"n\":{\"type\":\"object\",\"properties\":{\"next\":{\"$ref\":\"#/$defs/n\"}}}},\"$ref\":\"#/$defs/n\"}",
+    {"{\"$defs\":{\"n\":{\"type\":\"object\",\"properties\":{\"next\":{\"$ref\":\"#/$defs/"
+     "n\"}}}},\"$ref\":\"#/$defs/n\"}",
      "s0-first-0 ::= \"\\\"next\\\"\" \":\" ws s0 s0-rest-1 | s0-first-1\n"},
-    {"{\"type\":\"object\",\"properties\":{\"we \\\"ird\\u0001\":true}}", "\"\\\"we \\\\\\\"ird\\\\u0001\\\"\" \":\" ws s1"},
+    {"{\"type\":\"object\",\"properties\":{\"we \\\"ird\\u0001\":true}}",
+     "\"\\\"we \\\\\\\"ird\\\\u0001\\\"\" \":\" ws s1"},
 };
 
 static const struct {
@@ -39,7 +43,8 @@ static const struct {
     {"{\"allOf\":[{}]}", "allOf"},
     {"{\"not\":{}}", "not"},
     {"{\"type\":\"object\",\"patternProperties\":{}}", "patternProperties"},
-    {"{\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\"}}", "additionalProperties"},
+    {"{\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\"}}",
+     "additionalProperties"},
     {"{\"type\":\"object\",\"properties\":{},\"required\":[\"ghost\"]}", "requires"},
     {"{\"type\":\"tuple\"}", "tuple"},
     {"{\"type\":\"array\",\"maxItems\":100000}", "maxItems"},

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "testing.h"
-
 #include "text_out.h"
 
 #include <string.h>
@@ -37,8 +36,17 @@ static const struct sample samples[] = {
     {S("x\n\nUser: y"), {"\nUser:", "\n\n"}, "x", 1},
     {S("x stop1 stop2"), {"stop2", "stop1"}, "x ", 1},
     {S("END"), {"END"}, "", 0},
-    {S("a\xe2\x82\xac""b"), {"\xe2\x82\xac"}, "a", 0},
-    {S("a\xe2\x82\xad""b"), {"\xe2\x82\xac"}, "a\xe2\x82\xad""b", -1},
+    {S("a\xe2\x82\xac"
+       "b"),
+     {"\xe2\x82\xac"},
+     "a",
+     0},
+    {S("a\xe2\x82\xad"
+       "b"),
+     {"\xe2\x82\xac"},
+     "a\xe2\x82\xad"
+     "b",
+     -1},
     {S("q\xff!"), {"\xef\xbf\xbd!"}, "q", 0}, /* a stop string matches what would be shown */
 };
 
