@@ -134,10 +134,6 @@ const char *ps_config_parse_header_name(struct ps_slice text);
 const char *ps_config_parse_header_value(struct ps_slice text);
 const char *ps_config_parse_secret(struct ps_slice text);
 
-/* ---- sha256.c: FIPS 180-4, for keys of a few KiB (config may not use OpenSSL) ---- */
-
-void ps_config_sha256(struct ps_slice text, uint8_t ret[PS_KEY_HASH]);
-
 /* ---- options.c: the table; table.c: questions to it ---- */
 
 enum ps_option_type {

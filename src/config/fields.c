@@ -2,6 +2,7 @@
 #include "config_priv.h"
 
 #include "penstock/base/mem.h"
+#include "penstock/base/sha256.h"
 
 #include <errno.h>
 #include <string.h>
@@ -252,7 +253,7 @@ static void read_client_key(struct ps_config_load *load, const struct ps_option 
     char *memory;
     struct ps_slice secret = read_key_file(load, option, node, path, &memory);
     if (secret.len > 0) {
-        ps_config_sha256(secret, key->sha256);
+        ps_sha256(secret.ptr, secret.len, key->sha256);
     }
     free_key(memory);
 }
