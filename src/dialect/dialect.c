@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dialect_priv.h"
+#include "fields.h"
 
 #include "penstock/base/mem.h"
+
+#include <stdio.h>
 
 #define DEFAULT_DEPTH 64
 #define DEFAULT_NODES 1000000
@@ -15,10 +18,15 @@ static const struct ps_dialect *const dialects[] = {
 /* Those that have an upstream. */
 static const char *const names[] = {"openai", NULL};
 
+static bool has_upstream(const struct ps_dialect *dialect)
+{
+    return (dialect->own | dialect->translates) != 0;
+}
+
 int ps_dialect_global_init(void)
 {
     for (size_t i = 0; i < DIALECT_COUNT; i++) {
-        if (dialects[i]->global_init() != 0) {
+        if (dialects[i]->global_init != NULL && dialects[i]->global_init() != 0) {
             ps_dialect_global_deinit();
             return -1;
         }
@@ -29,14 +37,16 @@ int ps_dialect_global_init(void)
 void ps_dialect_global_deinit(void)
 {
     for (size_t i = 0; i < DIALECT_COUNT; i++) {
-        dialects[i]->global_deinit();
+        if (dialects[i]->global_deinit != NULL) {
+            dialects[i]->global_deinit();
+        }
     }
 }
 
 const struct ps_dialect *ps_dialect_find(const char *name)
 {
     for (size_t i = 0; i < DIALECT_COUNT; i++) {
-        if (dialects[i]->speaks != NULL && strcmp(dialects[i]->name, name) == 0) {
+        if (has_upstream(dialects[i]) && strcmp(dialects[i]->name, name) == 0) {
             return dialects[i];
         }
     }
@@ -63,10 +73,54 @@ enum ps_family ps_dialect_family(const struct ps_dialect *dialect)
     return dialect->family;
 }
 
+const struct ps_dialect_settings *ps_dialect_settings_of(const struct ps_dialect *dialect,
+                                                         const struct ps_dialect_settings *settings)
+{
+    static const struct ps_dialect_settings none;
+
+    if (settings != NULL) {
+        return settings;
+    }
+    return dialect->defaults != NULL ? dialect->defaults : &none;
+}
+
+struct ps_dialect_settings ps_dialect_defaults(const struct ps_dialect *dialect)
+{
+    return *ps_dialect_settings_of(dialect, NULL);
+}
+
+static bool has_operation(unsigned operations, enum ps_operation operation)
+{
+    return operation < PS_OP_COUNT && (operations & PS_FOR(operation)) != 0;
+}
+
+bool ps_dialect_relays(const struct ps_dialect *dialect, const struct ps_dialect_settings *settings,
+                       enum ps_family front, enum ps_operation operation)
+{
+    if (dialect->relays != NULL) {
+        return dialect->relays(ps_dialect_settings_of(dialect, settings), front, operation);
+    }
+    return front == dialect->family && has_operation(dialect->own, operation);
+}
+
 bool ps_dialect_speaks(const struct ps_dialect *dialect, enum ps_family front,
                        enum ps_operation operation)
 {
-    return dialect->speaks != NULL && dialect->speaks(front, operation);
+    const struct ps_dialect *door = ps_dialect_of_family(front);
+
+    if (operation == PS_OP_MODELS) {
+        return dialect->models != NULL;
+    }
+    if (ps_dialect_relays(dialect, NULL, front, operation)) {
+        return true;
+    }
+    return has_operation(dialect->translates, operation) && door != NULL &&
+           has_operation(door->reads, operation) && has_operation(door->writes, operation);
+}
+
+const char *ps_dialect_health_path(const struct ps_dialect *dialect)
+{
+    return dialect->health_path;
 }
 
 void ps_dialect_credential(const struct ps_dialect *dialect, const char **ret_header,
@@ -113,19 +167,26 @@ int ps_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault)
 
 /* ---- asking ---- */
 
-int ps_dialect_encode(const struct ps_dialect *dialect, const struct ps_request *request,
-                      const struct ps_encode_options *options, struct ps_arena *arena,
-                      struct ps_encoded *ret, struct ps_fault *ret_fault)
+/* ---- decoder ---- */
+
+/* What stands behind the prefix of an id of ours. */
+static void keep_id(struct ps_decoder *decoder, struct ps_slice id)
 {
-    if (!ps_dialect_speaks(dialect, request->family, request->operation)) {
-        return ps_fault_set(ret_fault, PS_FAULT_UNSUPPORTED_OPERATION, NULL,
-                            "The provider of this model does not offer this operation (%s).",
-                            ps_operation_name(request->operation));
+    const char *line = id.len > 0 ? memchr(id.ptr, '_', id.len) : NULL;
+
+    if (line != NULL) {
+        id = ps_slice(line + 1, id.len - (size_t)(line + 1 - id.ptr));
     }
-    return dialect->encode(request, options, arena, ret, ret_fault);
+    (void)snprintf(decoder->id_text, sizeof(decoder->id_text), "%.*s",
+                   (int)(id.len < sizeof(decoder->id_text) ? id.len : 0), id.ptr);
 }
 
-/* ---- decoder ---- */
+struct ps_slice ps_decoder_call_id(struct ps_decoder *decoder, char ret[64])
+{
+    int len = snprintf(ret, 64, "call_%s_%u", decoder->id_text, decoder->made_ids++);
+
+    return ps_slice(ret, (size_t)len);
+}
 
 struct ps_decoder *ps_decoder_new(const struct ps_dialect *dialect,
                                   const struct ps_decoder_options *options, struct ps_arena *arena,
@@ -140,6 +201,11 @@ struct ps_decoder *ps_decoder_new(const struct ps_dialect *dialect,
     decoder->dialect = dialect;
     decoder->options = *options;
     decoder->options.content_type = PS_SLICE_NONE;
+    decoder->options.id = PS_SLICE_NONE;
+    keep_id(decoder, options->id);
+    if (decoder->options.settings == NULL) {
+        decoder->options.settings = ps_dialect_settings_of(dialect, NULL);
+    }
     if (decoder->options.json_depth == 0) {
         decoder->options.json_depth = DEFAULT_DEPTH;
     }
@@ -308,6 +374,11 @@ void ps_writer_end(struct ps_writer *writer, const struct ps_answer_info *info, 
 
 /* ---- errors ---- */
 
+struct ps_slice ps_dialect_ping(const struct ps_dialect *dialect)
+{
+    return ps_slice_cstr(dialect->ping != NULL ? dialect->ping : ": ping\n\n");
+}
+
 void ps_dialect_write_error_object(const struct ps_fault *fault, struct ps_buf *out)
 {
     const char *code = ps_fault_code(fault->kind);
@@ -353,6 +424,21 @@ struct ps_slice ps_dialect_media_type(struct ps_slice content_type)
         content_type.len = (size_t)(end - content_type.ptr);
     }
     return ps_slice_trim(content_type);
+}
+
+bool ps_dialect_is_stream(struct ps_slice content_type)
+{
+    static const char *const types[] = {"text/event-stream", "application/x-ndjson",
+                                        "application/ndjson", "application/jsonl",
+                                        "application/stream+json"};
+    struct ps_slice type = ps_dialect_media_type(content_type);
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        if (ps_slice_ieq(type, ps_slice_cstr(types[i]))) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool ps_dialect_is_json(struct ps_slice media_type)

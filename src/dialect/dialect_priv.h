@@ -3,6 +3,7 @@
 #define PENSTOCK_DIALECT_PRIV_H
 
 #include "penstock/dialect/dialect.h"
+#include "penstock/dialect/neutral.h"
 
 /*
  * A dialect is one row of functions; dialect.c lists the rows. A family that can only be asked, or
@@ -12,6 +13,7 @@
  */
 
 struct ps_prompt_build;
+struct ps_encode;
 
 struct ps_reader {
     const struct ps_dialect *dialect;
@@ -22,7 +24,9 @@ struct ps_reader {
 
 struct ps_decoder {
     const struct ps_dialect *dialect;
-    struct ps_decoder_options options; /* content_type is not kept */
+    struct ps_decoder_options options; /* content_type is not kept; `id` is copied to id_text */
+    char id_text[40];
+    uint32_t made_ids; /* so far */
     ps_event_fn on_event;
     void *arg;
     struct ps_fault fault; /* for PS_DECODE_BROKEN */
@@ -54,7 +58,11 @@ struct ps_dialect {
                        struct ps_fault *ret_fault);
     int (*reader_finish)(struct ps_reader *reader, struct ps_fault *ret_fault);
 
-    /* NULL: requests of this family are only relayed */
+    /* Neutral forms of this family's requests; bit per operation. 0 and NULL: only relayed. */
+    unsigned reads;
+    int (*neutral)(const struct ps_request *request, struct ps_arena *arena, struct ps_neutral *ret,
+                   struct ps_fault *ret_fault);
+    /* For models in this process; NULL: made of the neutral form */
     int (*prompt)(struct ps_prompt_build *build, const struct ps_request *request);
 
     size_t writer_size; /* 0: answers of this family are only relayed */
@@ -69,11 +77,20 @@ struct ps_dialect {
                         struct ps_buf *out);
     void (*write_fault_event)(const struct ps_fault *fault, struct ps_slice request_id,
                               struct ps_buf *out);
+    const char *ping; /* keeps its streams alive */
 
-    /* NULL: a front only */
-    bool (*speaks)(enum ps_family front, enum ps_operation operation);
+    /* Bits per operation; both 0: a front only. */
+    unsigned own;        /* asked byte for byte by its own family */
+    unsigned translates; /* asked by others through the neutral form */
+    const char *health_path;
+    const struct ps_dialect_settings *defaults; /* of this row; NULL: none */
+    /* NULL: its own family, as `own` says */
+    bool (*relays)(const struct ps_dialect_settings *settings, enum ps_family front,
+                   enum ps_operation operation);
+    /* What is relayed, and PS_OP_MODELS of any front */
     int (*encode)(const struct ps_request *request, const struct ps_encode_options *options,
                   struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault);
+    int (*encode_neutral)(struct ps_encode *encode); /* encode.h */
     size_t decoder_size;
     int (*decoder_init)(struct ps_decoder *decoder, struct ps_slice content_type);
     void (*decoder_deinit)(struct ps_decoder *decoder);
@@ -83,6 +100,13 @@ struct ps_dialect {
     int (*models)(struct ps_slice body,
                   void (*fn)(void *arg, struct ps_slice id, struct ps_slice object), void *arg);
 };
+
+/* PS_FOR(operation) of fields.h makes the bits. */
+
+/* What was configured, or the row's defaults; never NULL. */
+const struct ps_dialect_settings *
+ps_dialect_settings_of(const struct ps_dialect *dialect,
+                       const struct ps_dialect_settings *settings);
 
 extern const struct ps_dialect ps_dialect_openai;
 extern const struct ps_dialect ps_dialect_generate;
@@ -95,6 +119,8 @@ bool ps_decoder_emit_kind(struct ps_decoder *decoder, enum ps_event_kind kind);
 /* Notes why the bytes are not what they should be; returns PS_DECODE_BROKEN. */
 enum ps_decode ps_decoder_break(struct ps_decoder *decoder, enum ps_fault_kind kind,
                                 const char *why);
+/* An id for a tool call that the upstream gives none: "call_<26 characters>_<n>", in `ret`. */
+struct ps_slice ps_decoder_call_id(struct ps_decoder *decoder, char ret[64]);
 /* OK, STOPPED or BROKEN, as the flags say. */
 enum ps_decode ps_decoder_result(const struct ps_decoder *decoder);
 

@@ -10,6 +10,7 @@ bool ps_event_commits(enum ps_event_kind kind)
     case PS_EVENT_TOOL_CALL:
     case PS_EVENT_LOGPROBS:
     case PS_EVENT_EMBEDDING:
+    case PS_EVENT_SCORE:
     case PS_EVENT_MEDIA:
     case PS_EVENT_RESULT:
     case PS_EVENT_FINISH:

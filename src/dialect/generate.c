@@ -34,6 +34,7 @@ const struct ps_dialect ps_dialect_generate = {
     .reader_init = ps_generate_reader_init,
     .reader_feed = ps_generate_reader_feed,
     .reader_finish = ps_generate_reader_finish,
+    .reads = PS_FOR(PS_OP_CHAT),
     .prompt = ps_generate_prompt,
     .writes = PS_FOR(PS_OP_CHAT),
     .writer_size = sizeof(struct ps_generate_writer),

@@ -5,7 +5,7 @@
 
 /*
  * Requests to /generate: a JSON object of exactly our fields, or text that is the prompt. There is
- * no upstream that speaks this, so the neutral form is built at once.
+ * no upstream that speaks this, so all values are taken at once.
  */
 
 #define CHAT     PS_FOR_ALL
@@ -147,7 +147,7 @@ static int feed_text(struct ps_generate_reader *reader, const char *ptr, size_t 
     return text->failed ? ps_body_out_of_memory(ret_fault) : 0;
 }
 
-static int finish_text(struct ps_generate_reader *reader, struct ps_neutral *neutral,
+static int finish_text(struct ps_generate_reader *reader, struct ps_generate_values *values,
                        struct ps_fault *ret_fault)
 {
     struct ps_request *request = reader->base.request;
@@ -164,7 +164,7 @@ static int finish_text(struct ps_generate_reader *reader, struct ps_neutral *neu
     if (reader->text.failed) {
         return ps_body_out_of_memory(ret_fault);
     }
-    neutral->prompt = ps_buf_view(&reader->text);
+    values->prompt = ps_buf_view(&reader->text);
     request->stream = reader->base.options.want_text;
     return 0;
 }
@@ -229,7 +229,7 @@ static int check_together(const struct ps_generate_reader *reader, struct ps_fau
     return 0;
 }
 
-static int take_pieces(const struct ps_generate_reader *reader, struct ps_neutral *neutral,
+static int take_pieces(const struct ps_generate_reader *reader, struct ps_generate_values *values,
                        struct ps_fault *ret_fault)
 {
     const struct ps_field *found = reader->fields.found;
@@ -237,14 +237,14 @@ static int take_pieces(const struct ps_generate_reader *reader, struct ps_neutra
         int field;
         struct ps_slice *slice;
     } pieces[] = {
-        {SYSTEM, &neutral->system},
-        {PROMPT, &neutral->prompt},
-        {MESSAGES, &neutral->messages},
-        {MAX_TOKENS, &neutral->max_tokens},
-        {TOP_P, &neutral->top_p},
-        {SEED, &neutral->seed},
-        {TEMPERATURE, &neutral->temperature},
-        {STOP, &neutral->stop},
+        {SYSTEM, &values->system},
+        {PROMPT, &values->prompt},
+        {MESSAGES, &values->messages},
+        {MAX_TOKENS, &values->max_tokens},
+        {TOP_P, &values->top_p},
+        {SEED, &values->seed},
+        {TEMPERATURE, &values->temperature},
+        {STOP, &values->stop},
     };
 
     for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
@@ -259,7 +259,7 @@ static int take_pieces(const struct ps_generate_reader *reader, struct ps_neutra
     return 0;
 }
 
-static int finish_json(struct ps_generate_reader *reader, struct ps_neutral *neutral,
+static int finish_json(struct ps_generate_reader *reader, struct ps_generate_values *values,
                        struct ps_fault *ret_fault)
 {
     struct ps_request *request = reader->base.request;
@@ -269,7 +269,7 @@ static int finish_json(struct ps_generate_reader *reader, struct ps_neutral *neu
         return ps_key_walk_fault(&reader->walk, ret_fault);
     }
     if (ps_fields_check(&reader->fields, request->body, request->operation, ret_fault) != 0 ||
-        check_together(reader, ret_fault) != 0 || take_pieces(reader, neutral, ret_fault) != 0) {
+        check_together(reader, ret_fault) != 0 || take_pieces(reader, values, ret_fault) != 0) {
         return -1;
     }
     if (found[MODEL].span.end != 0) {
@@ -333,13 +333,13 @@ int ps_generate_reader_feed(struct ps_reader *base, const char *ptr, size_t len,
 int ps_generate_reader_finish(struct ps_reader *base, struct ps_fault *ret_fault)
 {
     struct ps_generate_reader *reader = (struct ps_generate_reader *)base;
-    struct ps_neutral *neutral = ps_arena_calloc(base->arena, sizeof(*neutral));
+    struct ps_generate_values *values = ps_arena_calloc(base->arena, sizeof(*values));
     bool json = reader->body == PS_GENERATE_JSON || reader->body == PS_GENERATE_EITHER;
 
-    if (neutral == NULL) {
+    if (values == NULL) {
         return ps_body_out_of_memory(ret_fault);
     }
-    base->request->neutral = neutral;
+    base->request->generate = values;
     if (json && ps_fields_end(&reader->fields, ret_fault) != 0) {
         if (reader->body == PS_GENERATE_JSON) {
             return -1;
@@ -348,10 +348,10 @@ int ps_generate_reader_finish(struct ps_reader *base, struct ps_fault *ret_fault
         json = false;
     }
     if (json) {
-        return finish_json(reader, neutral, ret_fault);
+        return finish_json(reader, values, ret_fault);
     }
     if (reader->body == PS_GENERATE_LATER && feed_text_of_chain(reader, ret_fault) != 0) {
         return -1;
     }
-    return finish_text(reader, neutral, ret_fault);
+    return finish_text(reader, values, ret_fault);
 }

@@ -20,14 +20,6 @@ static void deinit(void)
     ps_openai_models_global_deinit();
 }
 
-static bool speaks(enum ps_family front, enum ps_operation operation)
-{
-    if (front == PS_FAMILY_OPENAI) {
-        return operation < PS_OP_COUNT;
-    }
-    return front == PS_FAMILY_GENERATE && operation == PS_OP_CHAT;
-}
-
 static void write_fault(const struct ps_fault *fault, struct ps_slice request_id,
                         struct ps_buf *out)
 {
@@ -56,6 +48,7 @@ const struct ps_dialect ps_dialect_openai = {
     .reader_init = ps_openai_reader_init,
     .reader_feed = ps_openai_reader_feed,
     .reader_finish = ps_openai_reader_finish,
+    .reads = PS_FOR(PS_OP_CHAT) | PS_FOR(PS_OP_COMPLETE) | PS_FOR(PS_OP_EMBED),
     .prompt = ps_openai_prompt,
     .writer_size = sizeof(struct ps_openai_writer),
     .writes = PS_FOR(PS_OP_CHAT) | PS_FOR(PS_OP_COMPLETE) | PS_FOR(PS_OP_EMBED),
@@ -65,7 +58,8 @@ const struct ps_dialect ps_dialect_openai = {
     .writer_end = ps_openai_writer_end,
     .write_fault = write_fault,
     .write_fault_event = write_fault_event,
-    .speaks = speaks,
+    .own = ~0U,
+    .translates = PS_FOR(PS_OP_CHAT),
     .encode = ps_openai_encode,
     .decoder_size = sizeof(struct ps_openai_decoder),
     .decoder_init = ps_openai_decoder_init,

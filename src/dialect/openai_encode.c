@@ -285,8 +285,13 @@ static const char *path_of(enum ps_operation operation)
         return "/completions";
     case PS_OP_EMBED:
         return "/embeddings";
+    case PS_OP_RERANK:
+        return "/rerank";
+    case PS_OP_IMAGE:
+        return "/images/generations";
     case PS_OP_MODELS:
         return "/models";
+    case PS_OP_COUNT_TOKENS:
     case PS_OP_PASS:
     case PS_OP_COUNT:
     default:

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "generate_priv.h"
 #include "openai_priv.h"
 
 /* A chat completion for a request that came in another family: our own members around its raw
@@ -28,7 +29,7 @@ static void add_member(struct body *body, struct ps_slice key, struct ps_slice r
     }
 }
 
-static void add_messages(struct body *body, const struct ps_neutral *neutral)
+static void add_messages(struct body *body, const struct ps_generate_values *neutral)
 {
     add(body, PS_SLICE_LIT("\"messages\":["));
     if (neutral->system.len > 0) {
@@ -50,7 +51,7 @@ int ps_openai_encode_neutral(const struct ps_request *request,
                              const struct ps_encode_options *options, struct ps_arena *arena,
                              struct ps_encoded *ret, struct ps_fault *ret_fault)
 {
-    const struct ps_neutral *neutral = request->neutral;
+    const struct ps_generate_values *neutral = request->generate;
     struct ps_slice name = options->model.len > 0 ? options->model : request->model;
     struct ps_slice model = PS_SLICE_NONE;
     struct body body = {.parts = ps_arena_alloc(arena, PART_MAX * sizeof(struct ps_slice))};

@@ -10,6 +10,12 @@ const char *ps_operation_name(enum ps_operation operation)
         return "complete";
     case PS_OP_EMBED:
         return "embed";
+    case PS_OP_RERANK:
+        return "rerank";
+    case PS_OP_IMAGE:
+        return "image";
+    case PS_OP_COUNT_TOKENS:
+        return "count_tokens";
     case PS_OP_PASS:
         return "pass";
     case PS_OP_MODELS:

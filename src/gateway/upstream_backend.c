@@ -112,8 +112,11 @@ static struct ps_decoder *make_decoder(struct ps_exchange *ex)
     struct ps_attempt *at = &ex->attempt;
     struct ps_decoder_options options = {
         .operation = ex->spec.operation,
+        .front = ex->spec.family,
         .stream = at->encoded.stream,
         .fields = !ex->answer.raw,
+        .memo = at->encoded.memo,
+        .id = ps_slice_cstr(ex->id.text),
         .withhold_usage = at->encoded.withhold_usage,
         .content_type = at->content_type,
         .event_bytes = (size_t)ex->snapshot->config->limits.event_bytes,
@@ -138,7 +141,7 @@ static void on_head(void *arg, const struct ps_call_head *head)
     at->length = head->content_length;
     at->retry_after_us = retry_after_us(head);
     bool ok = keep_headers(ex, head) == 0;
-    at->event_stream = begins_with(at->content_type, PS_SLICE_LIT("text/event-stream"));
+    at->event_stream = ps_dialect_is_stream(at->content_type);
     at->json = begins_with(at->content_type, PS_SLICE_LIT("application/json"));
     if (ok && head->status >= 200 && head->status < 300) {
         at->decoder = make_decoder(ex);
@@ -298,6 +301,16 @@ static void add_header(struct ps_call_header *headers, size_t *count, struct ps_
     headers[(*count)++] = (struct ps_call_header){name, value};
 }
 
+static bool is_forwarded(const struct ps_exchange *ex, struct ps_slice name)
+{
+    for (size_t i = 0; i < ex->spec.header_count; i++) {
+        if (ps_slice_ieq(ex->spec.headers[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Few and short: every byte of a request header costs. */
 static struct ps_call_header *build_headers(struct ps_exchange *ex, size_t *ret_count)
 {
@@ -305,7 +318,8 @@ static struct ps_call_header *build_headers(struct ps_exchange *ex, size_t *ret_
     const struct ps_config_provider *config = at->target->provider->config;
     size_t count = 0;
     struct ps_call_header *headers = ps_arena_alloc(
-        ex->arena, (ex->spec.header_count + config->header_count + 3) * sizeof(*headers));
+        ex->arena, (ex->spec.header_count + config->header_count + at->encoded.header_count + 3) *
+                       sizeof(*headers));
     if (headers == NULL) {
         return NULL;
     }
@@ -330,6 +344,11 @@ static struct ps_call_header *build_headers(struct ps_exchange *ex, size_t *ret_
     if (at->encoded.accept.len > 0) {
         add_header(headers, &count, PS_SLICE_LIT("accept"), at->encoded.accept);
     }
+    for (size_t i = 0; i < at->encoded.header_count; i++) {
+        if (!is_forwarded(ex, at->encoded.headers[i].name)) {
+            add_header(headers, &count, at->encoded.headers[i].name, at->encoded.headers[i].value);
+        }
+    }
     for (size_t i = 0; i < ex->spec.header_count; i++) {
         add_header(headers, &count, ex->spec.headers[i].name, ex->spec.headers[i].value);
     }
@@ -351,9 +370,13 @@ static int encode(struct ps_exchange *ex, struct ps_fault *fault)
     if (ex->spec.operation == PS_OP_PASS && ex->request.model.len == 0) {
         options.model = PS_SLICE_NONE; /* a path that names no model is not given one */
     }
-    ex->answer.raw = ps_dialect_family(at->target->provider->dialect) == ex->spec.family;
-    return ps_dialect_encode(at->target->provider->dialect, &ex->request, &options, ex->arena,
-                             &at->encoded, fault);
+    if (ps_dialect_encode(at->target->provider->dialect, &ex->request, &options, ex->arena,
+                          &at->encoded, fault) != 0) {
+        return -1;
+    }
+    ex->answer.raw = at->encoded.relayed;
+    ex->dropped = at->encoded.dropped;
+    return 0;
 }
 
 static int start_call(struct ps_exchange *ex, struct ps_fault *fault)

@@ -68,7 +68,7 @@ static void end(struct outcome *out)
 
 static char *encode(struct outcome *out, size_t *ret_len)
 {
-    struct ps_encode_options options = {PS_SLICE_NONE, true};
+    struct ps_encode_options options = {.model = PS_SLICE_NONE, .active_accounting = true};
     struct ps_encoded encoded;
     char *text;
     size_t len = 0;

@@ -74,7 +74,7 @@ static void end(struct outcome *out)
 /* The name "t" must come back out of the body that goes out, whatever came in. */
 static void check_encoding(struct outcome *out, const char *type)
 {
-    struct ps_encode_options options = {PS_SLICE_LIT("t"), true};
+    struct ps_encode_options options = {.model = PS_SLICE_LIT("t"), .active_accounting = true};
     struct ps_encoded encoded;
     struct outcome again;
     char *text;

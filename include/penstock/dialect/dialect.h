@@ -30,13 +30,57 @@ int ps_dialect_global_init(void) __attribute__((warn_unused_result));
 void ps_dialect_global_deinit(void);
 /* By the name of the configuration ("openai"); NULL: unknown. */
 const struct ps_dialect *ps_dialect_find(const char *name);
-/* The names a provider may have, NULL-terminated. */
+/* The names a provider may have, NULL-terminated: each a row that has an upstream. */
 const char *const *ps_dialect_names(void);
 const struct ps_dialect *ps_dialect_of_family(enum ps_family family);
 enum ps_family ps_dialect_family(const struct ps_dialect *dialect);
-/* Whether it can be asked (back side) for an operation that came in by a family. */
+/*
+ * What the configuration says about a provider, for its dialect: texts lie in the snapshot, which
+ * outlives every call. len 0 and zero: not given, the dialect has a default. A dialect reads what
+ * concerns it.
+ */
+struct ps_dialect_settings {
+    struct ps_slice api_version; /* azure: of the dated API; anthropic: instead of the default */
+    bool native_responses; /* openai, azure: it has /responses, so that door passes as it is */
+    bool self_hosted;      /* takes members that we do not know (vLLM, SGLang, llama-server …) */
+    bool old_max_tokens;   /* openai: does not know max_completion_tokens */
+    int64_t max_tokens;    /* anthropic: where the client gives none and it needs one */
+    struct ps_slice thinking; /* anthropic, gemini: "effort" or "budget", whichever the model has */
+    struct ps_slice input_type; /* cohere: of embeddings */
+    /* triton, http: what the model calls things */
+    struct ps_slice shape;         /* triton: "vllm", "trtllm", "llmapi", "tensor" */
+    struct ps_slice path;          /* http: behind the base URL; triton: instead of the usual */
+    struct ps_slice stream_path;   /* http: for streams, when it is another */
+    struct ps_slice stream_mode;   /* http: "none", "ndjson", "sse" or "raw" */
+    struct ps_slice body_template; /* http: a JSON object to start from */
+    /* http: RFC 6901 pointers into the request and the answer; triton: tensors, by name */
+    struct ps_slice prompt_at;     /* request: the prompt as text */
+    struct ps_slice messages_at;   /* request: messages in OpenAI's shape, instead of it */
+    struct ps_slice model_at;      /* request */
+    struct ps_slice max_tokens_at; /* request; likewise temperature, stop and stream */
+    struct ps_slice temperature_at;
+    struct ps_slice stop_at;
+    struct ps_slice stream_at;
+    struct ps_slice text_at;   /* answer: the text, or the piece of it in one event of a stream */
+    struct ps_slice vector_at; /* answer: an embedding, or an array of them */
+    struct ps_slice error_at;  /* answer: what an error says */
+    struct ps_slice finish_at; /* answer: the reason for its end */
+};
+
+/* What a dialect's row has as its own defaults: where the configuration starts from. */
+struct ps_dialect_settings ps_dialect_defaults(const struct ps_dialect *dialect);
+
+/* Whether it can be asked (back side) for an operation that came in by a family: as it is, or
+ * through the neutral form. */
 bool ps_dialect_speaks(const struct ps_dialect *dialect, enum ps_family front,
                        enum ps_operation operation);
+/* Whether such a request goes out, and its answer comes back, byte for byte. `settings` may be
+ * NULL. */
+bool ps_dialect_relays(const struct ps_dialect *dialect, const struct ps_dialect_settings *settings,
+                       enum ps_family front, enum ps_operation operation);
+/* Where a self-hosted engine of this dialect tells its health (GET, absolute on the host:
+ * "/health"); NULL: nowhere. */
+const char *ps_dialect_health_path(const struct ps_dialect *dialect);
 
 /* ---- front: reading a request ---- */
 
@@ -67,26 +111,60 @@ int ps_reader_feed(struct ps_reader *reader, const char *ptr, size_t len,
 int ps_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault)
     __attribute__((warn_unused_result));
 
+/*
+ * The neutral form of a request that ps_reader_finish has filled, built at the first call (*ret is
+ * request->neutral). 0, or -1 with a fault whose param is the path of the field: what the front
+ * only relays otherwise is checked here to its last field.
+ */
+int ps_dialect_neutral(struct ps_request *request, struct ps_arena *arena,
+                       const struct ps_neutral **ret, struct ps_fault *ret_fault)
+    __attribute__((warn_unused_result));
+
 /* ---- back: asking an upstream ---- */
+
+/* What happens to fields that a target cannot express and that do not change the meaning. */
+enum ps_drop_policy {
+    PS_DROP_NAME,   /* left out, and named in ps_encoded.dropped */
+    PS_DROP_SILENT, /* left out */
+    PS_DROP_REFUSE, /* a fault that names the field */
+};
 
 struct ps_encode_options {
     struct ps_slice model;  /* the target's name for the model; len 0: leave as it is */
     bool active_accounting; /* ask for the usage chunk of streams */
+    enum ps_drop_policy drop;
+    struct ps_slice base_path; /* of the base URL, without '/' at its end ("/v1"): a dialect whose
+                                  paths begin so leaves that out */
+    const struct ps_dialect_settings *settings; /* NULL: the row's defaults */
+};
+struct ps_dialect_header {
+    struct ps_slice name; /* lower case */
+    struct ps_slice value;
 };
 struct ps_encoded {
     const char *method;           /* static or in the arena */
     struct ps_slice path;         /* behind the base URL, with '/' and query */
     struct ps_slice content_type; /* empty: none */
     struct ps_slice accept;       /* empty: none */
-    struct ps_slice *parts;       /* into the body chain, the edits and the arena */
+    /* What the dialect needs beside them (anthropic-version); where the client's own header of that
+     * name is forwarded, that one goes. At most 4. */
+    const struct ps_dialect_header *headers;
+    size_t header_count;
+    struct ps_slice *parts; /* into the body chain, the edits and the arena */
     size_t part_count;
     uint64_t length;
     bool has_body;
-    bool stream;         /* an event stream is expected */
-    bool withhold_usage; /* the client did not ask for the usage chunk that we ask for */
+    bool stream;             /* an event stream is expected */
+    bool withhold_usage;     /* the client did not ask for the usage chunk that we ask for */
+    bool relayed;            /* the answer goes to the client as it comes: decode without fields */
+    struct ps_slice dropped; /* names of fields left out, "seed, logit_bias"; safe for a header */
+    uint32_t memo;           /* what the decoder has to know: goes into its options */
 };
-/* 0, or -1 with a fault (what the target cannot express; memory). */
-int ps_dialect_encode(const struct ps_dialect *dialect, const struct ps_request *request,
+/*
+ * 0, or -1 with a fault (what the target cannot express; memory). Builds the neutral form when the
+ * families differ. `request` may be asked of several targets, one after the other.
+ */
+int ps_dialect_encode(const struct ps_dialect *dialect, struct ps_request *request,
                       const struct ps_encode_options *options, struct ps_arena *arena,
                       struct ps_encoded *ret, struct ps_fault *ret_fault)
     __attribute__((warn_unused_result));
@@ -95,12 +173,19 @@ int ps_dialect_encode(const struct ps_dialect *dialect, const struct ps_request 
 void ps_dialect_credential(const struct ps_dialect *dialect, const char **ret_header,
                            const char **ret_prefix);
 
+/* Whether an answer of this content type is a stream of events or lines. */
+bool ps_dialect_is_stream(struct ps_slice content_type);
+
 struct ps_decoder_options {
     enum ps_operation operation;
-    bool stream; /* as encoded */
+    enum ps_family front; /* of the request */
+    bool stream;          /* as encoded */
     bool fields; /* the front translates: fill text and so on. Else only tap usage, finish, fault,
                     end */
     bool withhold_usage;
+    uint32_t memo;      /* as encoded */
+    struct ps_slice id; /* gen_… : ids that the upstream does not give are made from it */
+    const struct ps_dialect_settings *settings; /* as for the encoder */
     struct ps_slice
         content_type;   /* of the answer: decides between event stream, JSON and other bytes */
     size_t event_bytes; /* one event at most; a whole answer at most when fields are wanted */
@@ -172,6 +257,7 @@ struct ps_writer_options {
     size_t max_bytes;   /* of what is held until the end: a whole answer; -1 with a fault above */
     bool include_usage; /* OpenAI's streams: the client asked for the usage chunk */
     bool base64;        /* embeddings as bytes */
+    const struct ps_request *request; /* what is answered; outlives the writer. NULL in tests */
     struct ps_slice id; /* gen_… : OpenAI's door makes its own prefix from it; others as they are */
     struct ps_slice model; /* the name to show */
     int64_t created_s;     /* UTC */
@@ -192,6 +278,9 @@ int ps_writer_event(struct ps_writer *writer, const struct ps_event *event, stru
                     struct ps_fault *ret_fault) __attribute__((warn_unused_result));
 /* After DONE: the rest. */
 void ps_writer_end(struct ps_writer *writer, const struct ps_answer_info *info, struct ps_buf *out);
+
+/* What keeps a stream of this front alive while it waits; a whole event or comment, static. */
+struct ps_slice ps_dialect_ping(const struct ps_dialect *dialect);
 
 /* An error as this family's whole body (JSON), and as the one event that ends a broken stream. */
 void ps_dialect_write_fault(const struct ps_dialect *dialect, const struct ps_fault *fault,

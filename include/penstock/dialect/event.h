@@ -29,6 +29,7 @@ enum ps_event_kind {
     PS_EVENT_CITATION,
     PS_EVENT_LOGPROBS,  /* of one token, before the TEXT that has its last byte: commits */
     PS_EVENT_EMBEDDING, /* one vector: commits */
+    PS_EVENT_SCORE,     /* one document of a rerank: commits */
     PS_EVENT_MEDIA,     /* commits */
     PS_EVENT_RESULT,    /* a whole answer is complete and valid: commits */
     PS_EVENT_USAGE,
@@ -50,15 +51,20 @@ enum ps_finish {
     PS_FINISH_OTHER,
 };
 
-/* Token counts; -1: not told. */
+/*
+ * Token counts; -1: not told. `input` is the whole prompt: a decoder whose upstream counts cached
+ * tokens apart adds them. Of several USAGE events the last holds; each has all that is known by
+ * then.
+ */
 struct ps_usage {
     int64_t input;
     int64_t output;
     int64_t total;
-    int64_t cached;    /* part of input */
-    int64_t reasoning; /* part of output */
+    int64_t cached;      /* part of input: read from a cache */
+    int64_t reasoning;   /* part of output */
+    int64_t cache_write; /* part of input: put into a cache */
 };
-#define PS_USAGE_NONE ((struct ps_usage){-1, -1, -1, -1, -1})
+#define PS_USAGE_NONE ((struct ps_usage){-1, -1, -1, -1, -1, -1})
 
 /* A token as the model has it: raw bytes, maybe part of a character. */
 struct ps_event_logprob {
@@ -66,24 +72,92 @@ struct ps_event_logprob {
     float logprob;
 };
 
+/* START: what the upstream calls the answer; members may be empty. PLAIN text. */
+struct ps_event_start {
+    struct ps_slice id;
+    struct ps_slice model;
+};
+
+/*
+ * TOOL_CALL: the first event of a call has id and name (an upstream without ids: the decoder makes
+ * them, ps_decoder_call_id), later ones of the same `block` have them empty. `text` of the event is
+ * the next fragment of the arguments: JSON text, in all one object. A call that comes whole is one
+ * event. No fragment at all means {}: writers say so.
+ */
+struct ps_event_tool {
+    struct ps_slice id;
+    struct ps_slice name;
+    struct ps_slice signature; /* the model's own, to be handed back with the call */
+    bool custom;               /* the arguments are free text */
+};
+
+/* REASONING: what comes with or instead of its text. */
+struct ps_event_thought {
+    struct ps_slice signature; /* over the block so far; comes last */
+    struct ps_slice redacted;  /* the block has no text, but this */
+    bool is_summary;           /* the text is a summary of what was thought */
+};
+
+/* CITATION: a source for text of this choice. Offsets are characters of the whole text; -1: not
+ * told. */
+struct ps_event_citation {
+    int64_t start;
+    int64_t end;
+    struct ps_slice url;
+    struct ps_slice title;
+    struct ps_slice quote; /* the cited text of the source */
+    struct ps_slice raw;   /* JSON of the upstream: for fronts of its family */
+};
+
+/* MEDIA: an image (or sound) that the model made; data or url. */
+struct ps_event_media {
+    struct ps_slice media_type;
+    struct ps_slice data; /* base64 */
+    struct ps_slice url;
+    struct ps_slice prompt; /* as the model has reworded it */
+};
+
+/* SCORE: of document `index`. */
+struct ps_event_score {
+    double relevance;
+    struct ps_slice number;   /* the same as the upstream wrote it, or empty */
+    struct ps_slice document; /* raw JSON, or empty */
+};
+
+/*
+ * Only decoders asked for fields fill more than kind, choice, raw, finish, usage and fault. Texts
+ * are unescaped UTF-8.
+ */
 struct ps_event {
     enum ps_event_kind kind;
     uint32_t choice; /* index among n answers */
-    uint32_t block;  /* index of the content block or tool call */
+    /* TOOL_CALL: index of the call among the calls of its choice, from 0. TEXT, REASONING: another
+     * number than the event of that kind before means another block of content. */
+    uint32_t block;
+    uint32_t index; /* EMBEDDING, SCORE: of the input; MEDIA: of the image */
     struct ps_slice raw;
     bool withheld; /* raw is not for the client (a usage chunk it did not ask for) */
-    struct ps_slice
-        text; /* TEXT, REASONING, REFUSAL: unescaped UTF-8; only when fields were asked for */
+    /* TEXT, REASONING, REFUSAL; TOOL_CALL: a fragment of the arguments; FINISH: the stop sequence
+     * that was met, where that is told; EMBEDDING without `vector`: the vector as raw JSON array */
+    struct ps_slice text;
     enum ps_finish finish;           /* FINISH */
     struct ps_slice finish_text;     /* FINISH: the upstream's own word, unescaped */
     struct ps_usage usage;           /* USAGE */
     const struct ps_fault *fault;    /* FAULT */
-    struct ps_event_logprob logprob; /* LOGPROBS: the chosen token; from models in this process */
-    const struct ps_event_logprob
-        *top; /* LOGPROBS: the likeliest, best first; may have the chosen */
+    struct ps_event_logprob logprob; /* LOGPROBS: the chosen token */
+    /* One by kind. NULL: nothing to tell, or no fields were asked for. */
+    union {
+        const struct ps_event_logprob *top; /* LOGPROBS: the likeliest, best first, `top_count`;
+                                               may have the chosen */
+        const float *vector;                /* EMBEDDING: of `dimensions` */
+        const struct ps_event_start *start;
+        const struct ps_event_tool *tool;
+        const struct ps_event_thought *thought; /* REASONING */
+        const struct ps_event_citation *citation;
+        const struct ps_event_media *media;
+        const struct ps_event_score *score;
+    };
     size_t top_count;
-    uint32_t index;      /* EMBEDDING: of the input */
-    const float *vector; /* EMBEDDING */
     size_t dimensions;
 };
 

@@ -17,9 +17,18 @@
  * is an edit of a span. All slices lie in the exchange's arena unless said otherwise.
  */
 
+/* Several dialects may share a family: then bytes pass between them as they are. */
 enum ps_family {
     PS_FAMILY_OPENAI,
-    PS_FAMILY_GENERATE,
+    PS_FAMILY_GENERATE, /* our own door; a front only */
+    PS_FAMILY_ANTHROPIC,
+    PS_FAMILY_RESPONSES, /* OpenAI's Responses API; a front only, some of OPENAI can be asked so */
+    PS_FAMILY_GEMINI,
+    PS_FAMILY_COHERE,
+    PS_FAMILY_OLLAMA,
+    PS_FAMILY_TGI,
+    PS_FAMILY_TRITON,
+    PS_FAMILY_HTTP, /* plain JSON over HTTP, described by the configuration */
     PS_FAMILY_COUNT
 };
 
@@ -27,8 +36,11 @@ enum ps_operation {
     PS_OP_CHAT,
     PS_OP_COMPLETE,
     PS_OP_EMBED,
-    PS_OP_PASS,   /* any other path of the family, relayed as it is */
-    PS_OP_MODELS, /* list of models: the gateway's own question to a provider */
+    PS_OP_RERANK,
+    PS_OP_IMAGE,        /* images out of text */
+    PS_OP_COUNT_TOKENS, /* how long the prompt of a chat is */
+    PS_OP_PASS,         /* any other path of the family, relayed as it is */
+    PS_OP_MODELS,       /* list of models: the gateway's own question to a provider */
     PS_OP_COUNT
 };
 const char *ps_operation_name(enum ps_operation operation);
@@ -39,21 +51,18 @@ struct ps_span {
     uint64_t end;
 };
 
-/*
- * The neutral form: what a request asks for, independent of the family it came in. Built only where
- * front and target differ. Values stay raw JSON text as the client wrote it, so that numbers,
- * schemas and unknown members survive; a raw slice with len 0 was not given.
- */
-struct ps_neutral {
-    struct ps_slice system; /* raw JSON string */
-    struct ps_slice prompt; /* raw JSON string: one user message */
-    struct ps_slice
-        messages; /* raw JSON array in OpenAI's shape; exactly one of prompt and messages */
-    struct ps_slice max_tokens; /* raw JSON numbers, checked */
+struct ps_neutral; /* neutral.h */
+
+/* What /generate was asked for: raw JSON, checked; len 0: not given. */
+struct ps_generate_values {
+    struct ps_slice system;     /* a string */
+    struct ps_slice prompt;     /* a string: one user message */
+    struct ps_slice messages;   /* an array in OpenAI's shape; exactly one of prompt and messages */
+    struct ps_slice max_tokens; /* numbers */
     struct ps_slice temperature;
     struct ps_slice top_p;
     struct ps_slice seed;
-    struct ps_slice stop; /* raw JSON string or array of strings */
+    struct ps_slice stop; /* a string or an array of strings */
 };
 
 struct ps_request {
@@ -71,13 +80,14 @@ struct ps_request {
     bool stream;                 /* the client wants a stream */
     bool background;             /* /generate: as a job */
     struct ps_span model_span;   /* the value, quotes included (JSON), or its bytes (multipart) */
-    struct ps_span stream_options_span; /* the object, or null */
-    struct ps_span include_usage_span;  /* its include_usage value */
-    bool stream_options_empty;          /* {} */
-    bool include_usage;                 /* the client asked for the usage chunk */
-    bool base64;                        /* embeddings: the client wants them as bytes */
-    bool multipart;                     /* model_span is bytes of a form field */
-    struct ps_neutral *neutral;         /* NULL: not built */
+    struct ps_span stream_options_span;        /* the object, or null */
+    struct ps_span include_usage_span;         /* its include_usage value */
+    bool stream_options_empty;                 /* {} */
+    bool include_usage;                        /* the client asked for the usage chunk */
+    bool base64;                               /* embeddings: the client wants them as bytes */
+    bool multipart;                            /* model_span is bytes of a form field */
+    const struct ps_neutral *neutral;          /* NULL: not built yet, see ps_dialect_neutral */
+    const struct ps_generate_values *generate; /* GENERATE only */
 };
 
 /* A replacement of a span; start == end: an insertion there. Edits are in order and do not overlap.

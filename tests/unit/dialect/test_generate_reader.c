@@ -14,7 +14,7 @@ struct sample {
     enum form form;
     bool want_text;
     const char *body;
-    const char *expected; /* neutral values by name, or "fault param" */
+    const char *expected; /* values by name, or "fault param" */
 };
 
 static void show_value(char *out, size_t size, const char *name, struct ps_slice raw)
@@ -37,14 +37,14 @@ static void show(const struct rig *rig, int rc, char *out, size_t size)
     (void)snprintf(out, size, "[%.*s]%s%s", (int)request->model.len,
                    request->model.len > 0 ? request->model.ptr : "",
                    request->stream ? " stream" : "", request->background ? " background" : "");
-    show_value(out, size, "system", request->neutral->system);
-    show_value(out, size, "prompt", request->neutral->prompt);
-    show_value(out, size, "messages", request->neutral->messages);
-    show_value(out, size, "max", request->neutral->max_tokens);
-    show_value(out, size, "t", request->neutral->temperature);
-    show_value(out, size, "p", request->neutral->top_p);
-    show_value(out, size, "seed", request->neutral->seed);
-    show_value(out, size, "stop", request->neutral->stop);
+    show_value(out, size, "system", request->generate->system);
+    show_value(out, size, "prompt", request->generate->prompt);
+    show_value(out, size, "messages", request->generate->messages);
+    show_value(out, size, "max", request->generate->max_tokens);
+    show_value(out, size, "t", request->generate->temperature);
+    show_value(out, size, "p", request->generate->top_p);
+    show_value(out, size, "seed", request->generate->seed);
+    show_value(out, size, "stop", request->generate->stop);
 }
 
 static void read_one(const struct sample *sample, const struct cut *cut)

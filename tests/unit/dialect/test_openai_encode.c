@@ -18,7 +18,8 @@ static void encode_one(const struct sample *sample, const struct cut *cut)
 {
     struct rig rig;
     struct ps_reader_options options = {.operation = sample->operation};
-    struct ps_encode_options encode = {ps_slice_cstr(sample->model), sample->active};
+    struct ps_encode_options encode = {.model = ps_slice_cstr(sample->model),
+                                       .active_accounting = sample->active};
     struct ps_encoded encoded;
     size_t pad = cut->shift > 0 ? PS_BLOCK_BYTES - cut->shift : 0;
     char *out;
@@ -286,7 +287,8 @@ static void writes_chats_for_generate(void **state)
             struct rig rig;
             struct ps_reader_options options = {
                 .operation = PS_OP_CHAT, .bare_text = rows[i].bare, .want_text = rows[i].text};
-            struct ps_encode_options encode = {ps_slice_cstr(rows[i].model), true};
+            struct ps_encode_options encode = {.model = ps_slice_cstr(rows[i].model),
+                                               .active_accounting = true};
             struct ps_encoded encoded;
             char *out;
 

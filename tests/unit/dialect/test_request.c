@@ -94,9 +94,9 @@ static void names_operations(void **state)
 static void commits_on_what_was_said(void **state)
 {
     static const enum ps_event_kind commits[] = {
-        PS_EVENT_TEXT,      PS_EVENT_REASONING, PS_EVENT_REFUSAL,
-        PS_EVENT_TOOL_CALL, PS_EVENT_EMBEDDING, PS_EVENT_LOGPROBS,
-        PS_EVENT_MEDIA,     PS_EVENT_RESULT,    PS_EVENT_FINISH,
+        PS_EVENT_TEXT,      PS_EVENT_REASONING, PS_EVENT_REFUSAL,  PS_EVENT_TOOL_CALL,
+        PS_EVENT_EMBEDDING, PS_EVENT_SCORE,     PS_EVENT_LOGPROBS, PS_EVENT_MEDIA,
+        PS_EVENT_RESULT,    PS_EVENT_FINISH,
     };
     unsigned expected = 0;
 
