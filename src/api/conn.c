@@ -95,6 +95,9 @@ static void end_request(struct ps_conn *conn)
     } else if (request->status != 0) {
         record_own(conn);
     }
+    if (request->side != NULL) {
+        request->door->side->close(conn);
+    }
     ps_writer_free(request->writer);
     memset(request, 0, sizeof(*request));
     ps_arena_reset(&conn->arena);
@@ -196,6 +199,9 @@ static int admit(struct ps_conn *conn, struct ps_fault *fault)
         (!request->door->open && ps_access_identify(conn, fault) != 0)) {
         return -1;
     }
+    if (request->door->kind == PS_DOOR_SIDE) {
+        return request->door->side->open(conn, fault);
+    }
     return request->door->kind == PS_DOOR_EXCHANGE ? ps_inference_open(conn, fault) : 0;
 }
 
@@ -253,7 +259,9 @@ static bool on_body(void *arg, const char *ptr, size_t len)
     struct ps_conn_request *request = &conn->request;
     struct ps_fault fault = {0};
     request->body_bytes += len;
-    push_body_timer(conn);
+    if (request->body_paused_us == 0) {
+        push_body_timer(conn);
+    }
     if (request->discard_body) {
         if (request->body_bytes > DISCARD_BYTES) {
             request->keep_alive = false;
@@ -262,10 +270,31 @@ static bool on_body(void *arg, const char *ptr, size_t len)
         }
         return true;
     }
-    if (request->exchange == NULL || ps_exchange_body(request->exchange, ptr, len, &fault) == 0) {
-        return true;
+    int result = 0;
+    if (request->exchange != NULL) {
+        result = ps_exchange_body(request->exchange, ptr, len, &fault);
+    } else if (request->side != NULL) {
+        result = request->door->side->body(conn, ptr, len, &fault);
     }
-    return refuse_later(conn, &fault);
+    return result == 0 || refuse_later(conn, &fault);
+}
+
+void ps_conn_pause_body(struct ps_conn *conn, bool paused)
+{
+    struct ps_conn_request *request = &conn->request;
+    if (conn->state != PS_CONN_BODY || paused == (request->body_paused_us != 0)) {
+        return;
+    }
+    ps_stream_read(conn->stream, !paused);
+    if (paused) {
+        request->body_paused_us = ps_clock_us();
+        ps_timer_cancel(&conn->timer);
+    } else {
+        request->body_since_us +=
+            ps_clock_us() - request->body_paused_us; /* it was us who waited */
+        request->body_paused_us = 0;
+        push_body_timer(conn);
+    }
 }
 
 static void answer_options(struct ps_conn *conn)
@@ -295,6 +324,7 @@ static void on_end(void *arg)
 {
     struct ps_conn *conn = arg;
     struct ps_conn_request *request = &conn->request;
+    ps_conn_pause_body(conn, false); /* the rest of it was in the bytes at hand */
     conn->state = PS_CONN_ANSWERING;
     ps_timer_cancel(&conn->timer);
     if (request->fault.kind != PS_FAULT_NONE) {
@@ -304,6 +334,8 @@ static void on_end(void *arg)
         answer_options(conn);
     } else if (request->exchange != NULL) {
         ps_exchange_run(request->exchange);
+    } else if (request->side != NULL) {
+        request->door->side->run(conn);
     } else {
         ps_own_answer(conn);
     }
@@ -451,6 +483,8 @@ static void on_drain(void *arg)
     struct ps_conn *conn = arg;
     if (conn->request.exchange != NULL) {
         ps_exchange_resume(conn->request.exchange);
+    } else if (conn->request.side != NULL && conn->request.door->side->drain != NULL) {
+        conn->request.door->side->drain(conn);
     }
 }
 
@@ -488,7 +522,7 @@ static void on_timer(struct ps_timer *timer)
                            conn->state == PS_CONN_HEAD ? "head" : "body");
         refuse_framing(conn, &fault);
     } else if (conn->state == PS_CONN_ANSWERING) {
-        ps_inference_silence(conn);
+        ps_body_silence(conn);
     }
 }
 

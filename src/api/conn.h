@@ -51,7 +51,28 @@ enum ps_conn_state {
 #undef X
 };
 
+struct ps_conn;
 struct ps_door;
+
+/*
+ * A door whose answer needs more than one turn and is no exchange: it waits for the store, reads or
+ * writes files. What it keeps is one object of its own (request->side), which it makes in `open`.
+ * Answers go out by ps_reply and its kin, or in pieces by ps_body_begin, _write and _end.
+ */
+struct ps_side_ops {
+    /* The head is admitted. -1: refused with a fault, nothing is kept. May call
+     * ps_http_parser_limit_body. */
+    int (*open)(struct ps_conn *conn, struct ps_fault *fault);
+    /* Body bytes. -1: refused; `close` comes at the end of the request all the same. */
+    int (*body)(struct ps_conn *conn, const char *ptr, size_t len, struct ps_fault *fault);
+    /* The body is complete: an answer will come. */
+    void (*run)(struct ps_conn *conn);
+    /* The client has read: ps_body_write may go on. NULL: it does not stream. */
+    void (*drain)(struct ps_conn *conn);
+    /* The request ends, answered or not: request->side goes, and nothing of it touches the
+     * connection any more. */
+    void (*close)(struct ps_conn *conn);
+};
 
 /* The request being read or answered. Zeroed between requests. */
 struct ps_conn_request {
@@ -65,10 +86,12 @@ struct ps_conn_request {
     int64_t received_us;
     uint64_t body_bytes;
     int64_t body_since_us;
-    bool continue_due; /* the client waits for 100 Continue */
-    bool discard_body; /* nobody wants it, but keep-alive needs its end */
+    int64_t body_paused_us; /* since when we do not read it; 0: we do */
+    bool continue_due;      /* the client waits for 100 Continue */
+    bool discard_body;      /* nobody wants it, but keep-alive needs its end */
 
     struct ps_exchange *exchange;   /* owned; NULL for the doors that answer by themselves */
+    void *side;                     /* of a door with ps_side_ops; freed by its close */
     struct ps_writer *writer;       /* owned; NULL: raw */
     const struct ps_answer *answer; /* borrowed from the exchange, from its commit on */
     bool want_text;                 /* Accept: text/plain at /generate */
@@ -114,6 +137,10 @@ void ps_conn_answered(struct ps_conn *conn, enum ps_end_reason reason,
 void ps_conn_cut(struct ps_conn *conn, enum ps_end_reason reason, const struct ps_fault *fault,
                  bool flush);
 
+/* For doors with ps_side_ops: stops reading the body, or goes on, while something cannot take more.
+ * What has been read already still comes. */
+void ps_conn_pause_body(struct ps_conn *conn, bool paused);
+
 /* Stops waiting for a next request; one that runs finishes. */
 void ps_conn_drain(struct ps_conn *conn);
 void ps_conn_abort(struct ps_conn *conn);
@@ -144,7 +171,8 @@ enum ps_door_kind {
     PS_DOOR_HEALTH_LIVE,
     PS_DOOR_HEALTH_READY,
     PS_DOOR_METRICS,
-    PS_DOOR_MODELS
+    PS_DOOR_MODELS,
+    PS_DOOR_SIDE
 };
 
 struct ps_door {
@@ -154,18 +182,38 @@ struct ps_door {
     enum ps_door_kind kind;
     enum ps_family family; /* whose errors it speaks */
     enum ps_operation operation;
-    bool open; /* needs no key */
+    bool open;                      /* needs no key */
+    const struct ps_side_ops *side; /* PS_DOOR_SIDE */
 };
 /* NULL: no such path. */
 const struct ps_door *ps_door_find(struct ps_slice path);
 /* "GET, HEAD, OPTIONS" into ret (at least 64 bytes). */
 void ps_door_allow(const struct ps_door *door, char *ret, size_t size);
 
-/* inference.c: the front of an exchange. */
-int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault);
+/* body.c: an answer in pieces. */
+struct ps_body_head {
+    int status;
+    struct ps_slice content_type; /* empty: none */
+    int64_t length;               /* -1: not known, sent in chunks */
+    bool live;                    /* shown as it comes: nobody on the way may keep it back */
+    const struct ps_call_header *headers; /* beside the usual ones */
+    size_t header_count;
+};
+/* The head. -1: memory is short and the connection has been cut. */
+int ps_body_begin(struct ps_conn *conn, const struct ps_body_head *head);
+/* Queues a piece; the caller looks at ps_stream_is_full afterwards and stops until the door's
+ * `drain`. -1 as above. Nothing before the head. */
+int ps_body_write(struct ps_conn *conn, struct ps_slice bytes);
+/* The body is complete: the request is answered. Cuts when the promised length was not reached. */
+void ps_body_end(struct ps_conn *conn);
+/* The answer cannot be finished: the client must see that it is cut. */
+void ps_body_cut(struct ps_conn *conn, const struct ps_fault *fault);
 /* Nothing was written for a while: proxies between us and the client must not take a slow model for
  * a dead one. */
-void ps_inference_silence(struct ps_conn *conn);
+void ps_body_silence(struct ps_conn *conn);
+
+/* inference.c: the front of an exchange. */
+int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault);
 /* own.c: doors that answer by themselves, when the request is complete. */
 void ps_own_answer(struct ps_conn *conn);
 

@@ -5,36 +5,34 @@
 
 #define METHOD(name) (1u << PS_HTTP_##name)
 #define ANY_METHOD   (METHOD(GET) | METHOD(POST) | METHOD(PUT) | METHOD(PATCH) | METHOD(DELETE))
+#define READ         (METHOD(GET) | METHOD(HEAD))
 
-/* First match wins; HEAD goes with GET, OPTIONS with all. */
+/* clang-format off */
+#define EXCHANGE(path, label, methods, family, operation)                                          \
+    {(path), (label), (methods), PS_DOOR_EXCHANGE, PS_FAMILY_##family, PS_OP_##operation, false, NULL}
+#define OWN(path, label, kind, is_open)                                                            \
+    {(path), (label), READ, PS_DOOR_##kind, PS_FAMILY_OPENAI, PS_OP_PASS, (is_open), NULL}
+
+/* First match wins; HEAD goes with GET, OPTIONS with all. A path that ends with '/' is a prefix. */
 static const struct ps_door doors[] = {
-    {"/generate", "generate", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_GENERATE, PS_OP_CHAT,
-     false},
-    {"/v1/chat/completions", "chat", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_CHAT,
-     false},
-    {"/v1/completions", "completions", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI,
-     PS_OP_COMPLETE, false},
-    {"/v1/embeddings", "embeddings", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_EMBED,
-     false},
-    {"/v1/models", "models", METHOD(GET) | METHOD(HEAD), PS_DOOR_MODELS, PS_FAMILY_OPENAI,
-     PS_OP_MODELS, false},
-    {"/v1/models/", "models", METHOD(GET) | METHOD(HEAD), PS_DOOR_MODELS, PS_FAMILY_OPENAI,
-     PS_OP_MODELS, false},
-    {"/health/live", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_LIVE, PS_FAMILY_GENERATE,
-     PS_OP_PASS, true},
-    {"/health/ready", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_READY,
-     PS_FAMILY_GENERATE, PS_OP_PASS, true},
-    {"/health", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_LIVE, PS_FAMILY_GENERATE,
-     PS_OP_PASS, true},
-    {"/healthz", "health", METHOD(GET) | METHOD(HEAD), PS_DOOR_HEALTH_LIVE, PS_FAMILY_GENERATE,
-     PS_OP_PASS, true},
-    {"/metrics", "metrics", METHOD(GET) | METHOD(HEAD), PS_DOOR_METRICS, PS_FAMILY_GENERATE,
-     PS_OP_PASS, true},
+    EXCHANGE("/generate", "generate", METHOD(POST), GENERATE, CHAT),
+    EXCHANGE("/v1/chat/completions", "chat", METHOD(POST), OPENAI, CHAT),
+    EXCHANGE("/v1/completions", "completions", METHOD(POST), OPENAI, COMPLETE),
+    EXCHANGE("/v1/embeddings", "embeddings", METHOD(POST), OPENAI, EMBED),
+    OWN("/v1/models", "models", MODELS, false),
+    OWN("/v1/models/", "models", MODELS, false),
+    OWN("/health/live", "health", HEALTH_LIVE, true),
+    OWN("/health/ready", "health", HEALTH_READY, true),
+    OWN("/health", "health", HEALTH_LIVE, true),
+    OWN("/healthz", "health", HEALTH_LIVE, true),
+    OWN("/metrics", "metrics", METRICS, true),
     /* creating one; those that exist are withheld below */
-    {"/v1/responses", "responses", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_PASS,
-     false},
-    {"/v1/", "pass", ANY_METHOD, PS_DOOR_EXCHANGE, PS_FAMILY_OPENAI, PS_OP_PASS, false},
+    EXCHANGE("/v1/responses", "responses", METHOD(POST), OPENAI, PASS),
+    EXCHANGE("/v1/", "pass", ANY_METHOD, OPENAI, PASS),
 };
+#undef EXCHANGE
+#undef OWN
+/* clang-format on */
 
 /*
  * What lies in the provider's account and belongs to whoever uploaded it, or will be our own:
@@ -87,7 +85,7 @@ const struct ps_door *ps_door_find(struct ps_slice path)
                 return &doors[i];
             }
         } else if (ps_slice_starts(path, known) && path.len > known.len) {
-            bool relayed = doors[i].operation == PS_OP_PASS;
+            bool relayed = doors[i].kind == PS_DOOR_EXCHANGE && doors[i].operation == PS_OP_PASS;
             if (!relayed || may_pass(ps_slice(path.ptr + known.len, path.len - known.len))) {
                 return &doors[i];
             }

@@ -20,8 +20,6 @@
  */
 
 #define HEAD_BYTES 65536
-#define SILENCE_US                                                                                 \
-    INT64_C(15000000) /* after so long without a byte an event stream gets a comment */
 
 /* ---- the request ---- */
 
@@ -167,81 +165,26 @@ int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault)
 
 /* ---- the answer ---- */
 
-/* Queues body bytes within the answer's framing. */
+/* Body bytes of the answer; a client that reads slowly pauses what makes them. */
 static void write_body(struct ps_conn *conn, struct ps_slice bytes)
 {
-    struct ps_conn_request *request = &conn->request;
-    if (bytes.len == 0 || request->status == 0) {
-        return;
-    }
-    int result;
-    if (request->framing == PS_HTTP_CHUNKED) {
-        char head[20];
-        struct ps_slice parts[] = {ps_slice(head, ps_http_chunk_head(head, bytes.len)), bytes,
-                                   PS_SLICE_LIT("\r\n")};
-        result = ps_stream_writev(conn->stream, parts, 3);
-    } else {
-        result = ps_stream_write(conn->stream, bytes.ptr, bytes.len);
-    }
-    if (result != 0) {
-        (void)ps_fault_set(&request->fault, PS_FAULT_NO_MEMORY, NULL,
-                           "The gateway's buffer memory is used up.");
-        ps_conn_cut(conn, PS_END_CUT, &request->fault, false);
-        return;
-    }
-    request->sent += bytes.len;
-    if (request->sse) {
-        (void)ps_timer_set(&conn->timer, SILENCE_US);
-    }
-    if (ps_stream_is_full(conn->stream)) {
-        ps_exchange_pause(request->exchange);
-    }
-}
-
-void ps_inference_silence(struct ps_conn *conn)
-{
-    if (conn->request.sse && !conn->request.answered) {
-        write_body(
-            conn,
-            PS_SLICE_LIT(
-                ": keep-alive\n\n")); /* events are written whole, so this stands between two */
+    if (ps_body_write(conn, bytes) == 0 && ps_stream_is_full(conn->stream)) {
+        ps_exchange_pause(conn->request.exchange);
     }
 }
 
 static void begin_body(struct ps_conn *conn, const struct ps_answer *answer,
                        struct ps_slice content_type, int64_t length)
 {
-    struct ps_conn_request *request = &conn->request;
-    struct ps_buf out;
-    ps_buf_init(&out, HEAD_BYTES);
-    ps_reply_begin(conn, &out, answer->status);
-    if (content_type.len > 0) {
-        ps_http_write_header(&out, PS_SLICE_LIT("content-type"), content_type);
-    }
-    if (answer->stream || request->want_text) {
-        ps_http_write_header_cstr(&out, "cache-control", "no-cache");
-        ps_http_write_header_cstr(&out, "x-accel-buffering", "no");
-    }
-    for (size_t i = 0; i < answer->header_count; i++) {
-        ps_http_write_header(&out, answer->headers[i].name, answer->headers[i].value);
-    }
-    request->framing = PS_HTTP_CHUNKED;
-    if (length >= 0) {
-        request->framing = PS_HTTP_LENGTH;
-        request->length = (uint64_t)length;
-    } else if (request->head->minor == 0) {
-        request->framing = PS_HTTP_UNTIL_CLOSE;
-        request->keep_alive = false;
-    }
-    ps_http_write_end(&out, request->framing, request->length, request->keep_alive,
-                      request->head->minor);
-    struct ps_slice head = ps_buf_view(&out);
-    if (out.failed || ps_stream_write(conn->stream, head.ptr, head.len) != 0) {
-        (void)ps_fault_set(&request->fault, PS_FAULT_NO_MEMORY, NULL,
-                           "The gateway's buffer memory is used up.");
-        ps_conn_cut(conn, PS_END_CUT, &request->fault, false);
-    }
-    ps_buf_deinit(&out);
+    struct ps_body_head head = {
+        .status = answer->status,
+        .content_type = content_type,
+        .length = length,
+        .live = answer->stream || conn->request.want_text,
+        .headers = answer->headers,
+        .header_count = answer->header_count,
+    };
+    (void)ps_body_begin(conn, &head);
 }
 
 /* The door's own form of the answer. -1: no memory. */
@@ -319,26 +262,11 @@ static void end_whole(struct ps_conn *conn, struct ps_slice body)
     ps_buf_deinit(&out);
 }
 
-static void end_body(struct ps_conn *conn)
-{
-    struct ps_conn_request *request = &conn->request;
-    if (request->framing == PS_HTTP_CHUNKED &&
-        ps_stream_write(conn->stream, ps_http_last_chunk.ptr, ps_http_last_chunk.len) != 0) {
-        ps_conn_cut(conn, PS_END_CUT, &request->fault, false);
-        return;
-    }
-    if (request->framing == PS_HTTP_LENGTH && request->sent != request->length) {
-        ps_conn_cut(conn, PS_END_CUT, &request->fault, true);
-        return;
-    }
-    ps_conn_answered(conn, PS_END_DONE, NULL);
-}
-
 static void complete(struct ps_conn *conn)
 {
     struct ps_conn_request *request = &conn->request;
     if (request->answer->raw) {
-        end_body(conn);
+        ps_body_end(conn);
         return;
     }
     struct ps_answer_info info;
@@ -351,7 +279,7 @@ static void complete(struct ps_conn *conn)
     } else {
         write_body(conn, ps_buf_view(&out));
         if (conn->state != PS_CONN_CLOSING) {
-            end_body(conn);
+            ps_body_end(conn);
         }
     }
     ps_buf_deinit(&out);
@@ -395,9 +323,7 @@ static void cut(struct ps_conn *conn, const struct ps_fault *fault, bool told)
         write_body(conn, ps_buf_view(&out));
         ps_buf_deinit(&out);
     }
-    /* Without a last chunk or the promised length an end of the connection is not the end of the
-     * answer; where the connection's end is the only mark there is, it has to be a reset. */
-    ps_conn_cut(conn, PS_END_CUT, fault, request->framing != PS_HTTP_UNTIL_CLOSE || request->sse);
+    ps_body_cut(conn, fault);
 }
 
 static void on_end(void *arg, const struct ps_outcome *outcome)

@@ -83,6 +83,7 @@ void ps_own_answer(struct ps_conn *conn)
         answer_models(conn);
         break;
     case PS_DOOR_EXCHANGE:
-        break; /* not here: its exchange answers */
+    case PS_DOOR_SIDE:
+        break; /* not here: its exchange answers, or what the door keeps */
     }
 }

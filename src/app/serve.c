@@ -224,6 +224,7 @@ static int prepare(struct ps_app *app)
         return complain("out of memory");
     }
     app->gateway.engines = app->engines;
+    app->gateway.offload = app->pool;
     app->snapshot = ps_snapshot_new(&app->gateway, app->config, error, sizeof(error));
     if (app->snapshot == NULL) {
         (void)fprintf(stderr, "%s\n", error);

@@ -45,6 +45,7 @@ int ps_worker_init(struct ps_worker *worker, struct ps_app *app, unsigned index)
             0) {
         return -1;
     }
+    worker->gl.mailbox = &worker->mailbox;
     char text[12];
     int len = snprintf(text, sizeof(text), "%u", index);
     struct ps_slice label = ps_slice(text, (size_t)len);

@@ -4,6 +4,7 @@
 
 #include "penstock/config/config.h"
 #include "penstock/gateway/gateway.h"
+#include "penstock/jobs/jobs.h"
 #include "penstock/net/tls.h"
 
 #include <stdatomic.h>
@@ -17,6 +18,7 @@
 
 /* Shared by the servers of all loops. */
 struct ps_server_shared {
+    struct ps_jobs *jobs; /* borrowed; NULL: nothing is kept and nothing runs in the background */
     atomic_int_fast64_t
         connections; /* open, of all loops: limits.connections is one limit per process */
 };

@@ -20,10 +20,12 @@
  */
 
 struct ps_model_list;
+struct ps_pool;
 
 struct ps_gateway {
     struct ps_metrics *metrics;     /* borrowed */
     struct ps_engine_host *engines; /* borrowed; NULL: no models in this process */
+    struct ps_pool *offload;        /* borrowed; NULL: everything is done on the loops */
     struct ps_budget budget;        /* limits.buffer_memory */
     atomic_bool draining;
     pthread_mutex_t lock; /* registry and model lists */
@@ -56,6 +58,7 @@ struct ps_gateway_upstream {
 struct ps_gateway_loop {
     struct ps_gateway *gateway;
     struct ps_loop *loop;
+    struct ps_mailbox *mailbox; /* borrowed, of this loop; NULL: nothing is handed to threads */
     struct ps_metrics_shard *shard;
     struct ps_snapshot *snapshot;          /* owned reference: what new requests use */
     struct ps_gateway_upstream *upstreams; /* owned, by ps_endpoint_state.slot */
