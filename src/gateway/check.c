@@ -3,11 +3,27 @@
 
 #include <stdio.h>
 
+/* "anthropic, gemini, openai" */
+static const char *dialects(char *ret, size_t size)
+{
+    size_t len = 0;
+    ret[0] = '\0';
+    for (const char *const *name = ps_dialect_names(); *name != NULL; name++) {
+        int more = snprintf(ret + len, size - len, "%s%s", len > 0 ? ", " : "", *name);
+        if (more < 0 || (size_t)more >= size - len) {
+            break;
+        }
+        len += (size_t)more;
+    }
+    return ret;
+}
+
 void ps_gateway_check(const struct ps_config *config, struct ps_config_errors *errors)
 {
     for (size_t i = 0; i < config->provider_count; i++) {
         const struct ps_config_provider *p = &config->providers[i];
         char key[160];
+        char names[160];
         if (p->engine != NULL && !ps_engine_has(p->engine)) {
             (void)snprintf(key, sizeof(key), "providers.%s.engine", p->name);
             ps_config_error(
@@ -18,8 +34,8 @@ void ps_gateway_check(const struct ps_config *config, struct ps_config_errors *e
         } else if (p->dialect != NULL && ps_dialect_find(p->dialect) == NULL) {
             (void)snprintf(key, sizeof(key), "providers.%s.dialect", p->name);
             ps_config_error(errors, p->kind_at, key,
-                            "expected a dialect this build knows (openai), found \"%s\"",
-                            p->dialect);
+                            "expected a dialect this build knows (%s), found \"%s\"",
+                            dialects(names, sizeof(names)), p->dialect);
         }
     }
     for (size_t i = 0; i < config->model_count; i++) {

@@ -2,6 +2,7 @@
 #include "penstock/gateway/models.h"
 
 #include "models_priv.h"
+#include "snapshot_priv.h"
 
 #include "penstock/base/arena.h"
 #include "penstock/base/log.h"
@@ -22,6 +23,7 @@
 #define LIST_BYTES      (4u << 20)
 #define LIST_MODELS     4096
 #define LIST_TIMEOUT_US INT64_C(30000000)
+#define ASK_BYTES       65536 /* of one question */
 
 /* One provider's models. Never changes once it is in the gateway's list; replaced as a whole under
  * its lock. */
@@ -37,6 +39,7 @@ struct ps_models_refresh {
     struct ps_gateway_loop *gl;
     struct ps_timer timer;
     struct ps_task task;          /* asks the next provider */
+    struct ps_arena arena;        /* of the question that is asked */
     struct ps_snapshot *snapshot; /* owned; of the round that runs, else NULL */
     size_t index;                 /* provider being asked */
     struct ps_call *call;
@@ -162,9 +165,31 @@ static void on_end(void *arg, enum ps_call_end end, const char *detail)
 
 static const struct ps_call_ops call_ops = {NULL, on_head, on_data, on_end};
 
+/* How this provider is asked for its models; in `arena`. */
+static bool encode(const struct ps_provider *provider, struct ps_arena *arena,
+                   struct ps_encoded *ret)
+{
+    struct ps_fault fault;
+    struct ps_request request = {
+        .family = ps_dialect_family(provider->dialect),
+        .operation = PS_OP_MODELS,
+        .method = PS_SLICE_LIT("GET"),
+    };
+    struct ps_encode_options options = {
+        .base_path = ps_base_path(ps_slice_cstr(provider->endpoints[0]->url)),
+        .settings = &provider->settings,
+    };
+    return ps_dialect_encode(provider->dialect, &request, &options, arena, ret, &fault) == 0;
+}
+
 static bool ask(struct ps_models_refresh *refresh, const struct ps_provider *provider)
 {
     struct ps_endpoint_state *endpoint = provider->endpoints[0];
+    struct ps_encoded encoded;
+    ps_arena_reset(&refresh->arena);
+    if (!encode(provider, &refresh->arena, &encoded)) {
+        return false;
+    }
     struct ps_upstream *upstream = ps_gateway_upstream_take(refresh->gl, endpoint);
     if (upstream == NULL) {
         return false;
@@ -173,6 +198,10 @@ static bool ask(struct ps_models_refresh *refresh, const struct ps_provider *pro
     const struct ps_config_provider *config = provider->config;
     struct ps_call_header headers[32];
     size_t count = 0;
+    for (size_t i = 0; i < encoded.header_count && i < 4; i++) {
+        headers[count++] =
+            (struct ps_call_header){encoded.headers[i].name, encoded.headers[i].value};
+    }
     if (provider->credentials[0].value != NULL) {
         headers[count++] = (struct ps_call_header){ps_slice_cstr(provider->credentials[0].header),
                                                    ps_slice_cstr(provider->credentials[0].value)};
@@ -183,8 +212,8 @@ static bool ask(struct ps_models_refresh *refresh, const struct ps_provider *pro
                                                    ps_slice_cstr(config->headers[i].value)};
     }
     struct ps_call_request request = {
-        .method = "GET",
-        .path = PS_SLICE_LIT("/models"),
+        .method = encoded.method,
+        .path = encoded.path,
         .headers = headers,
         .header_count = count,
         .total_timeout_us = LIST_TIMEOUT_US,
@@ -204,7 +233,8 @@ static void ask_next(struct ps_task *task)
     while (++refresh->index < refresh->snapshot->provider_count) {
         const struct ps_provider *provider = &refresh->snapshot->providers[refresh->index];
         if (provider->dialect != NULL && provider->config->list_models &&
-            ps_dialect_speaks(provider->dialect, PS_FAMILY_OPENAI, PS_OP_MODELS)) {
+            ps_dialect_speaks(provider->dialect, ps_dialect_family(provider->dialect),
+                              PS_OP_MODELS)) {
             if (ask(refresh, provider)) {
                 return;
             }
@@ -231,6 +261,7 @@ int ps_models_start(struct ps_gateway_loop *gl)
         return -1;
     }
     refresh->gl = gl;
+    ps_arena_init(&refresh->arena, ASK_BYTES);
     ps_timer_init(&refresh->timer, gl->loop, begin_round);
     ps_task_init(&refresh->task, ask_next);
     if (ps_timer_set(&refresh->timer, 0) != 0) {
@@ -261,6 +292,7 @@ void ps_models_stop(struct ps_gateway_loop *gl)
         ps_snapshot_unref(refresh->snapshot);
         ps_buf_deinit(&refresh->body);
     }
+    ps_arena_deinit(&refresh->arena);
     ps_free(refresh);
     gl->refresh = NULL;
 }

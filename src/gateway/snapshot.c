@@ -64,6 +64,9 @@ static int build_provider(struct ps_snapshot_builder *b, const struct ps_config_
                        "provider %s has a dialect this build does not know", config->name);
         return -1;
     }
+    if (provider->dialect != NULL) {
+        provider->settings = ps_provider_settings(provider->dialect, &config->settings);
+    }
     provider->endpoints = ps_arena_calloc(b->arena, count * sizeof(struct ps_endpoint_state *));
     if (provider->endpoints == NULL) {
         return ps_snapshot_no_memory(b);
@@ -96,6 +99,7 @@ static void expand(struct ps_route *route, const struct ps_provider *provider,
                 .credential = &provider->credentials[c],
                 .endpoint = provider->endpoints[e],
                 .endpoint_url = ps_slice_cstr(provider->endpoints[e]->url),
+                .base_path = ps_base_path(ps_slice_cstr(provider->endpoints[e]->url)),
                 .model = model,
                 .weight = weight,
                 .group = route->group_count,

@@ -28,6 +28,12 @@ struct ps_endpoint_state *ps_endpoint_acquire(struct ps_snapshot_builder *b,
                                               const struct ps_config_provider *p, const char *url);
 struct ps_key_state *ps_key_acquire(struct ps_snapshot_builder *b, const char *provider,
                                     const char *secret);
+/* settings.c */
+struct ps_dialect_settings ps_provider_settings(const struct ps_dialect *dialect,
+                                                const struct ps_config_settings *config);
+/* "/v1" of "https://host/v1". */
+struct ps_slice ps_base_path(struct ps_slice url);
+
 /* Any thread. */
 void ps_endpoint_release(struct ps_gateway *gateway, struct ps_endpoint_state *state);
 void ps_key_release(struct ps_gateway *gateway, struct ps_key_state *state);

@@ -116,6 +116,39 @@ struct ps_config_timeouts {
     int64_t stream;
 };
 
+/* What its dialect wants to know of a server; every text NULL where not given. */
+enum ps_config_tri { PS_CONFIG_AUTO, PS_CONFIG_FALSE, PS_CONFIG_TRUE };
+enum ps_config_drop { PS_CONFIG_DROP_NAME, PS_CONFIG_DROP_SILENT, PS_CONFIG_DROP_REFUSE };
+
+struct ps_config_settings {
+    const char *api_version;
+    enum ps_config_tri native_responses;
+    enum ps_config_tri self_hosted;
+    enum ps_config_tri old_max_tokens;
+    uint32_t max_tokens; /* 0: the dialect's own default */
+    const char *thinking;
+    const char *input_type;
+    const char *shape;
+    const char *path;
+    const char *stream_path;
+    const char *stream_mode;
+    const char *body_template;
+    /* JSON pointers: where in the request and in the answer things stand */
+    const char *prompt_at;
+    const char *messages_at;
+    const char *model_at;
+    const char *max_tokens_at;
+    const char *temperature_at;
+    const char *stop_at;
+    const char *stream_at;
+    const char *text_at;
+    const char *vector_at;
+    const char *error_at;
+    const char *finish_at;
+    enum ps_config_drop drop;
+    const char *health_path; /* NULL: the dialect's own; "": none is asked */
+};
+
 struct ps_config_provider {
     struct ps_config_at at;
     const char *name;
@@ -140,6 +173,7 @@ struct ps_config_provider {
     uint32_t max_connections; /* default 256, per endpoint, over all loops */
     uint32_t max_queue;       /* default 1024, requests waiting for a connection */
     bool list_models;         /* default true: GET /models is asked for our own /v1/models */
+    struct ps_config_settings settings;
     /* with an engine */
     const char *model_path;   /* "builtin" or a path */
     struct ps_config_at model_path_at;
@@ -193,6 +227,8 @@ struct ps_config {
     const char *data_dir;
     const char *jobs_store;
     struct ps_config_at jobs_store_at;
+    struct ps_config_secret webhook_secret; /* jobs.webhook_secret: "whsec_" + base64 of 24 to 64 bytes */
+    bool webhook_private;                   /* jobs.webhook_private */
     enum ps_log_level log_level;
     enum ps_log_format log_format;
     const char *log_file; /* log.file; NULL: stderr */

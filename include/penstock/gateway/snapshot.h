@@ -61,6 +61,7 @@ struct ps_provider {
     const struct ps_config_provider *config;
     const struct ps_dialect *dialect; /* NULL: an engine */
     struct ps_slice name;
+    struct ps_dialect_settings settings;
     struct ps_endpoint_state **endpoints;
     size_t endpoint_count;
     struct ps_credential *credentials; /* at least one */
@@ -73,7 +74,8 @@ struct ps_target {
     const struct ps_credential *credential;
     struct ps_endpoint_state *endpoint;
     struct ps_slice endpoint_url;
-    struct ps_slice model; /* len 0: as the client says (provider/rest) */
+    struct ps_slice base_path; /* of the URL: "/v1" */
+    struct ps_slice model;     /* len 0: as the client says (provider/rest) */
     uint32_t weight;
     uint32_t group; /* which of the model's targets in the configuration it comes from */
 };

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshot_priv.h"
+
+/* What the configuration says of a provider, put over its dialect's own defaults. Texts stay where
+ * the configuration has them, which the snapshot keeps. */
+
+static void put_text(struct ps_slice *to, const char *from)
+{
+    if (from != NULL) {
+        *to = ps_slice_cstr(from);
+    }
+}
+
+static void put_tri(bool *to, enum ps_config_tri from)
+{
+    if (from != PS_CONFIG_AUTO) {
+        *to = from == PS_CONFIG_TRUE;
+    }
+}
+
+struct ps_dialect_settings ps_provider_settings(const struct ps_dialect *dialect,
+                                                const struct ps_config_settings *config)
+{
+    struct ps_dialect_settings s = ps_dialect_defaults(dialect);
+    put_text(&s.api_version, config->api_version);
+    put_tri(&s.native_responses, config->native_responses);
+    put_tri(&s.self_hosted, config->self_hosted);
+    put_tri(&s.old_max_tokens, config->old_max_tokens);
+    if (config->max_tokens > 0) {
+        s.max_tokens = config->max_tokens;
+    }
+    put_text(&s.thinking, config->thinking);
+    put_text(&s.input_type, config->input_type);
+    put_text(&s.shape, config->shape);
+    put_text(&s.path, config->path);
+    put_text(&s.stream_path, config->stream_path);
+    put_text(&s.stream_mode, config->stream_mode);
+    put_text(&s.body_template, config->body_template);
+    put_text(&s.prompt_at, config->prompt_at);
+    put_text(&s.messages_at, config->messages_at);
+    put_text(&s.model_at, config->model_at);
+    put_text(&s.max_tokens_at, config->max_tokens_at);
+    put_text(&s.temperature_at, config->temperature_at);
+    put_text(&s.stop_at, config->stop_at);
+    put_text(&s.stream_at, config->stream_at);
+    put_text(&s.text_at, config->text_at);
+    put_text(&s.vector_at, config->vector_at);
+    put_text(&s.error_at, config->error_at);
+    put_text(&s.finish_at, config->finish_at);
+    return s;
+}
+
+struct ps_slice ps_base_path(struct ps_slice url)
+{
+    for (size_t i = 0, slashes = 0; i < url.len; i++) {
+        slashes += url.ptr[i] == '/';
+        if (slashes == 3) {
+            return ps_slice(url.ptr + i, url.len - i);
+        }
+    }
+    return PS_SLICE_NONE;
+}
