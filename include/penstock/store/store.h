@@ -24,7 +24,10 @@
  *   → ps_store_command_free
  *
  * Accepted means kept: PS_STORE_OK of a command that writes means it survives kill -9 and a power
- * cut. Any other status means nothing of it was kept.
+ * cut. Any other status means nothing of it was kept, except that after PS_STORE_BROKEN and
+ * PS_STORE_DISK_FULL it may be there all the same (the commit failed half way): whoever tries again
+ * must bear a CONFLICT or STALE, and blobs given along must be left to the sweep. With other
+ * statuses they are still the submitter's, who removes them (SETTLE: the store does).
  *
  * The store is opened by the first command that comes, on its own thread: one that cannot be opened
  * (no permission, locked by another process, damaged) fails commands with PS_STORE_BROKEN and tries
@@ -110,7 +113,9 @@ struct ps_store_batch {
     struct ps_id input_file;
     struct ps_blob_name input; /* kept until the batch ends, even when the file is deleted */
     enum ps_batch_status status;
-    int priority;             /* higher first; 0 */
+    bool ended;               /* every line has its outcome: its files can be made */
+    int priority;             /* higher first; 0; at most 100 either way */
+    struct ps_slice webhook;  /* URL or empty */
     struct ps_slice metadata; /* JSON object as it came, or empty */
     struct ps_slice errors;   /* JSON array of errors, or empty */
     struct ps_slice model;    /* of the first line, or empty */
@@ -190,6 +195,7 @@ struct ps_store_claim {
     int64_t line;     /* -1: a single job */
     uint64_t fence;   /* what proves the claim; higher with every one */
     unsigned attempt; /* 1: the first counted one */
+    unsigned lost;    /* claims before this one that ran out, or whose process died */
     struct ps_slice tenant;
     struct ps_slice key;
     struct ps_slice endpoint;
@@ -230,47 +236,65 @@ struct ps_store_outcome {
 
 /* ---- commands ---- */
 
+/* clang-format off */
 #define PS_STORE_VERBS(X)                                                                          \
     X(FILE_ADD)    /* in.file, its blob committed */                                               \
-    X(FILE_GET)    /* in.tenant, in.id → out.files[0] */                                         \
-    X(FILE_LIST)   /* in.tenant, in.list (purpose, after, limit, ascending) → out.files, more */ \
-    X(FILE_DELETE) /* in.tenant, in.id; the blob goes when no batch needs it → out.files[0] */   \
-    X(BATCH_ADD) /* in.batch, in.idempotency: NOT_FOUND when the input file is not the tenant's */ \
-    X(BATCH_GET) /* in.tenant, in.id → out.batches[0] */                                         \
-    X(BATCH_LIST)   /* in.tenant, in.list (api, after or before, limit) → out.batches, more */   \
-    X(BATCH_CANCEL) /* in.tenant, in.id, in.now_ms → out.batches[0]; CONFLICT: is over */        \
-    X(BATCH_DELETE) /* in.tenant, in.id; CONFLICT: not over. Its files go too */                   \
-    X(BATCH_LINES)  /* in.id, in.lines: more lines of a batch in validation */                     \
-    X(BATCH_START)  /* in.id, in.now_ms, in.batch.model: all lines are in; VALIDATING →          \
-                       IN_PROGRESS,  or straight to FINALIZING when cancelled or empty meanwhile */                                   \
-    X(BATCH_FAIL)   /* in.id, in.now_ms, in.batch.errors: validation found faults; its lines go */ \
-    X(BATCH_FINISH) /* in.id, in.now_ms, in.files (0-2, ids as in                                  \
-                       in.batch.output_file/error_file): files appear, lines go, the terminal                                                              \
-                       status comes, all at once → out.batches[0] */                             \
-    X(JOB_ADD)      /* in.job, in.idempotency → out.jobs[0] */                                   \
-    X(JOB_GET)      /* in.tenant, in.id → out.jobs[0] */                                         \
-    X(JOB_LIST) /* in.tenant, in.list (status, after, limit) → out.jobs without bodies, more */  \
-    X(JOB_CANCEL) /* in.tenant, in.id, in.now_ms → out.jobs[0]; a running one's claim is stale   \
-                     from now on; CONFLICT: is over */                                             \
-    X(TAKE)       /* in.now_ms, in.lease_ms, in.limit, in.skip → out.claims, out.next_ms */      \
-    X(RENEW)      /* in.now_ms, in.lease_ms, in.refs → out.stale: claims that are void */        \
-    X(SETTLE)     /* in.now_ms, in.settlement; STALE: not yours any more, nothing was kept (a blob \
-                     is removed) → out.finished: it was the last of its batch */                 \
-    X(DEFER)      /* in.now_ms, in.ref, in.run_at_ms, in.counts, in.error: back into the queue */  \
-    X(DUE) /* in.now_ms → out.batches that wait for somebody: VALIDATING, FINALIZING; ends the   \
-              lines of those that are cancelled or expired and have none in flight */              \
-    X(OUTCOMES)  /* in.id, in.after_line, in.limit → out.outcomes in the order of lines, more */ \
-    X(RECOVER)   /* in.now_ms: a new run begins: leases of the last one return at once, half       \
-                    validations begin again, orphaned blobs are swept */                           \
-    X(SWEEP)     /* in.now_ms, in.keep_ms: files that expired, jobs that ended so long ago, old    \
-                    idempotency keys and objects go */                                             \
-    X(COUNT)     /* → out.counts: for the metrics */                                             \
-    X(HOOK_TAKE) /* in.now_ms, in.lease_ms, in.limit → out.hooks: webhooks to be delivered */    \
+    X(FILE_GET)    /* in.tenant, in.id → out.files[0] */                                           \
+    X(FILE_LIST)   /* in.tenant, in.list (purpose, after, limit, ascending) → out.files, more */   \
+    X(FILE_DELETE) /* in.tenant, in.id; the blob goes when no batch needs it → out.files[0] */     \
+    X(BATCH_ADD)   /* in.batch, in.idempotency: NOT_FOUND when the input file is not the           \
+                      tenant's. Without input_file the batch owns in.batch.input → out.batches[0]  \
+                      */                                                                           \
+    X(BATCH_GET)   /* in.tenant, in.id → out.batches[0] */                                         \
+    X(BATCH_LIST)  /* in.tenant, in.list (api, after or before, limit) → out.batches, more */      \
+    X(BATCH_CANCEL) /* in.tenant, in.id, in.now_ms → out.batches[0]; CONFLICT: is over. From       \
+                      FINALIZING and EXPIRING on it changes nothing */                             \
+    X(BATCH_DELETE) /* in.tenant, in.id; CONFLICT: not over. Its output files go too */            \
+    X(BATCH_LINES) /* in.id, in.lines: more lines of a batch in validation (also of one that was   \
+                      cancelled meanwhile). Telling a line again replaces it */                    \
+    X(BATCH_START) /* in.id, in.now_ms, in.batch.model: all lines are in; VALIDATING →             \
+                      IN_PROGRESS, or straight to FINALIZING when empty; cancelled meanwhile: it   \
+                      stays CANCELLING and has ended. CONFLICT: not in validation                  \
+                      → out.batches[0] */                                                          \
+    X(BATCH_FAIL)  /* in.id, in.now_ms, in.batch.errors: validation found faults; its lines go     \
+                      → out.batches[0] FAILED, or CANCELLED when it was cancelled meanwhile */     \
+    X(BATCH_FINISH) /* in.id, in.now_ms, in.files (0-2, ids as in in.batch.output_file /           \
+                      error_file; they become the batch's tenant's): files appear, lines go, the   \
+                      terminal status comes, all at once → out.batches[0]. CONFLICT: not ended,    \
+                      or over */                                                                   \
+    X(JOB_ADD)     /* in.job, in.idempotency → out.jobs[0] */                                      \
+    X(JOB_GET)     /* in.tenant, in.id → out.jobs[0] */                                            \
+    X(JOB_LIST)    /* in.tenant, in.list (status, after, limit) → out.jobs without bodies, more */ \
+    X(JOB_CANCEL)  /* in.tenant, in.id, in.now_ms → out.jobs[0]; a running one's claim is stale    \
+                      from now on; CONFLICT: is over */                                            \
+    X(TAKE)        /* in.now_ms, in.lease_ms, in.limit (at most 256), in.skip → out.claims,        \
+                      out.next_ms. Tenants by turns, then priority, then jobs and batches by turns \
+                      */                                                                           \
+    X(RENEW)       /* in.now_ms, in.lease_ms, in.refs → out.stale: claims that are void */         \
+    X(SETTLE)      /* in.now_ms, in.settlement; STALE: not yours any more, nothing was kept (a     \
+                      blob is removed) → out.finished: it was the last of its batch */             \
+    X(DEFER)       /* in.now_ms, in.ref, in.run_at_ms, in.counts, in.error: back into the queue    \
+                      → out.finished: its batch was only waiting for this line */                  \
+    X(DUE)         /* in.now_ms → out.batches that wait for somebody: those that have ended want   \
+                      their files, the others validation (VALIDATING; CANCELLING too); out.next_ms \
+                      as TAKE. Gives lost claims back, ends jobs and batches whose time is over;   \
+                      out.more: there is more to do, ask again */                                  \
+    X(OUTCOMES)    /* in.id, in.after_line, in.limit → out.outcomes in the order of lines, more.   \
+                      Until the batch has ended only lines that are settled; then all */           \
+    X(RECOVER)     /* in.now_ms: a new run begins: leases of the last one return at once, half     \
+                      validations begin again, orphaned blobs are swept in the background */       \
+    X(SWEEP)       /* in.now_ms, in.keep_ms: files that expired, jobs that ended so long ago (0:   \
+                      all jobs stay), old idempotency keys and objects go, orphaned blobs in the   \
+                      background; out.more: there is more to do, ask again */                      \
+    X(COUNT)       /* → out.counts: for the metrics */                                             \
+    X(HOOK_TAKE)   /* in.now_ms, in.lease_ms, in.limit → out.hooks: webhooks to be delivered;      \
+                      out.next_ms */                                                               \
     X(HOOK_SETTLE) /* in.ref (id, fence), in.run_at_ms: 0 delivered or given up, else try again    \
-                      then */                                                                      \
-    X(OBJECT_PUT)  /* in.object */                                                                 \
-    X(OBJECT_GET)  /* in.tenant, in.object (kind, id) → out.object */                            \
-    X(OBJECT_DELETE)
+                      then; STALE */                                                               \
+    X(OBJECT_PUT)  /* in.object; replaces one of the same tenant, kind and id */                   \
+    X(OBJECT_GET)  /* in.tenant, in.object (kind, id), in.now_ms (0: also expired) → out.object */ \
+    X(OBJECT_DELETE) /* in.tenant, in.object (kind, id) */
+/* clang-format on */
 
 enum ps_store_verb {
 #define X(name) PS_STORE_##name,
@@ -319,7 +343,7 @@ struct ps_store_hook {
     unsigned attempt;
     struct ps_slice url;
     struct ps_slice type; /* "job.completed" … */
-    struct ps_slice payload;
+    struct ps_slice payload; /* empty: DUE ended the job; whoever delivers makes it of the row */
     int64_t created_ms;
 };
 
@@ -356,13 +380,14 @@ struct ps_store_in {
     struct ps_store_ref ref;
     const struct ps_store_ref *refs;
     size_t ref_count;
-    const struct ps_id *skip; /* TAKE: batches whose targets cannot take work now */
+    const struct ps_id *skip; /* TAKE: batches whose targets cannot take work now; at most 256 */
     size_t skip_count;
     struct ps_store_settlement settlement;
     struct ps_store_object object;
-    struct ps_slice hook_type; /* JOB… and BATCH_FINISH: see ps_store_in.hook_payload */
-    struct ps_slice
-        hook_payload; /* SETTLE of a job with a webhook: enqueued in the same transaction */
+    /* SETTLE, JOB_CANCEL, BATCH_FAIL, BATCH_FINISH of a row with a webhook: enqueued in the same
+     * transaction, when there is a payload. */
+    struct ps_slice hook_type;
+    struct ps_slice hook_payload;
 };
 
 struct ps_store_out {
@@ -384,7 +409,9 @@ struct ps_store_out {
     struct ps_store_counts counts;
     bool more;       /* the page is not the last */
     bool finished;   /* SETTLE */
-    int64_t next_ms; /* TAKE: when more becomes ready; 0: nothing waits */
+    /* TAKE, DUE: when more becomes ready (in.now_ms: at once); 0: nothing waits. Batches that were
+     * skipped do not count, nor do claims that may run out: DUE looks after those. */
+    int64_t next_ms;
 };
 
 /*
@@ -396,7 +423,8 @@ struct ps_store_command {
     struct ps_message message; /* in the store's queue, then in the mailbox */
     struct ps_mailbox *mailbox;
     void (*done)(struct ps_store_command *command); /* on the mailbox's loop */
-    void *user; /* the submitter's; a submitter that goes away clears it */
+    void *user;    /* the submitter's; a submitter that goes away clears it */
+    bool answered; /* the store's: ps_store_do */
     enum ps_store_verb verb;
     enum ps_store_status status;
     struct ps_arena arena;
