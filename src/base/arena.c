@@ -88,6 +88,14 @@ void ps_arena_deinit(struct ps_arena *arena)
     arena->used = 0;
 }
 
+void ps_arena_move(struct ps_arena *from, struct ps_arena *to)
+{
+    size_t limit = from->limit;
+
+    *to = *from;
+    *from = (struct ps_arena){.limit = limit};
+}
+
 static struct ps_arena_block *take_block(struct ps_arena *arena, size_t size)
 {
     struct ps_arena_block *block;

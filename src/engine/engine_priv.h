@@ -175,6 +175,9 @@ struct ps_job {
     struct ps_work work;
     struct ps_fault fault; /* what preparing said */
 };
+/* Whether it can fit at all, by its bytes; in state READY. 0 or -1 with the fault. */
+int ps_job_check_size(struct ps_engine *engine, const struct ps_engine_request *request,
+                      struct ps_fault *fault);
 /* Copies the request. NULL when memory is short. */
 struct ps_job *ps_job_new(struct ps_engine_port *port, const struct ps_engine_request *request)
     __attribute__((warn_unused_result));

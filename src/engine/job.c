@@ -319,15 +319,38 @@ static int prepare_grammar(struct ps_job *job, struct ps_fault *fault)
     return rc;
 }
 
+/* No token has more bytes than this in any vocabulary. */
+#define TOKEN_BYTES 256
+
+int ps_job_check_size(struct ps_engine *engine, const struct ps_engine_request *request,
+                      struct ps_fault *fault)
+{
+    uint64_t room = engine->info.context_tokens;
+    uint64_t bytes = 0;
+    if (request->task == PS_ENGINE_EMBED) {
+        uint32_t sequences = 0;
+        room = engine->model->ops->embed_batch(engine->model, &sequences);
+        for (size_t i = 0; i < request->input_count; i++) {
+            bytes = request->inputs[i].len > bytes ? request->inputs[i].len : bytes;
+        }
+    } else if (request->task == PS_ENGINE_COMPLETE) {
+        bytes = request->prompt.len;
+    }
+    for (size_t i = 0; request->task == PS_ENGINE_CHAT && i < request->message_count; i++) {
+        bytes += request->messages[i].content.len;
+    }
+    return bytes > room * TOKEN_BYTES ? too_long(fault, bytes / TOKEN_BYTES, room) : 0;
+}
+
 int ps_job_prepare(struct ps_job *job, struct ps_fault *fault)
 {
     struct ps_model *model = job->engine->model;
     struct token_list list = {0};
-    /* No token has more bytes than this in any vocabulary; so much text cannot fit and is not even
-     * looked at. */
-    uint64_t most = (uint64_t)job->engine->info.context_tokens * 256;
+    /* So much text cannot fit and is not even looked at (see ps_job_check_size; while the model was
+     * loading nobody knew). */
+    uint64_t most = (uint64_t)job->engine->info.context_tokens * TOKEN_BYTES;
     if (job->task != PS_ENGINE_EMBED && job->bytes > most) {
-        return too_long(fault, job->bytes / 256, job->engine->info.context_tokens);
+        return too_long(fault, job->bytes / TOKEN_BYTES, job->engine->info.context_tokens);
     }
     int rc = job->task == PS_ENGINE_CHAT ? tokenise_chat(job, model, &list)
                                          : tokenise_texts(job, model, &list);

@@ -560,7 +560,8 @@ ps_engine_ticket ps_engine_submit(struct ps_engine_port *port,
 {
     enum ps_engine_state state = ps_engine_state(port->engine);
     if (check_state(port->engine, fault) != 0 || check_request(request, fault) != 0 ||
-        (state == PS_ENGINE_READY && check_ability(port->engine, request->task, fault) != 0)) {
+        (state == PS_ENGINE_READY && (check_ability(port->engine, request->task, fault) != 0 ||
+                                      ps_job_check_size(port->engine, request, fault) != 0))) {
         return 0;
     }
     struct ps_port_slot *slot = port->closing ? NULL : take_slot(port);

@@ -7,9 +7,9 @@
  * What all backends have in common: one target is asked at a time, its events are held back until
  * one of them commits, its failure before that lets the next target have a try.
  *
- * The happy path: the router names a target, its backend starts (STARTING) and yields events
- * (HOLDING) until one commits (WON: the exchange tells the front); after the terminal marker the
- * exchange is complete.
+ * The happy path: the router names a target, its backend translates the request, on the offload
+ * pool when the body is large, and starts (STARTING), then yields events (HOLDING) until one
+ * commits (WON: the exchange tells the front); after the terminal marker the exchange is complete.
  *
  * How it fails, before the commit: the backend reports a fault, or time is up. Then the target's
  * health is told, and when another target may be tried it is, at the end of the turn; else the
@@ -59,6 +59,7 @@ void ps_attempt_drop(struct ps_exchange *ex)
     if (ex->attempt.state != PS_ATTEMPT_IDLE) {
         conclude(ex, PS_VERDICT_NEUTRAL, PS_FAULT_CLIENT_GONE);
     }
+    ps_offload_leave(ex);
     release(ex);
 }
 
@@ -244,10 +245,52 @@ static int set_deadline(struct ps_exchange *ex)
     return ps_timer_set(&ex->timer, wait < left ? wait : left);
 }
 
+static void start_failed(struct ps_exchange *ex, const struct ps_fault *fault)
+{
+    enum ps_verdict verdict = ps_attempt_verdict(fault);
+    ps_attempt_failed(ex, verdict == PS_VERDICT_OK ? PS_VERDICT_NEUTRAL : verdict, fault);
+}
+
+void ps_attempt_begin(struct ps_exchange *ex, const struct ps_translation *t)
+{
+    struct ps_attempt *at = &ex->attempt;
+    struct ps_fault fault = t->fault;
+    if (fault.kind != PS_FAULT_NONE || at->backend->start(ex, t, &fault) != 0) {
+        start_failed(ex, &fault);
+        return;
+    }
+    at->started_us = ps_clock_us();
+    at->waiting_us = at->started_us;
+    if (set_deadline(ex) != 0) {
+        (void)ps_fault_set(&fault, PS_FAULT_NO_MEMORY, NULL,
+                           "The gateway is short of memory; try again later.");
+        ps_attempt_failed(ex, PS_VERDICT_NEUTRAL, &fault);
+    } else if (ex->paused) {
+        at->backend->pause(ex, true);
+    }
+}
+
+static void translate(struct ps_exchange *ex)
+{
+    const struct ps_backend *backend = ex->attempt.backend;
+    struct ps_translation t = {.request = &ex->request, .arena = ex->arena};
+    struct ps_fault fault;
+    if (backend->plan(ex, &t) && ps_offload_pays(ex)) {
+        if (ps_offload_start(ex, backend, &t, &fault) == 0) {
+            return;
+        }
+        if (!ps_offload_bears(ex)) {
+            start_failed(ex, &fault);
+            return;
+        }
+    }
+    (void)backend->translate(&t);
+    ps_attempt_begin(ex, &t);
+}
+
 static void start_target(struct ps_exchange *ex, const struct ps_target *target)
 {
     struct ps_attempt *at = &ex->attempt;
-    struct ps_fault fault = {0};
     bool fresh = at->fresh && at->target == target;
     ps_chain_clear(&at->hold);
     *at = (struct ps_attempt){.target = target, .hold = at->hold, .fresh = fresh, .length = -1};
@@ -260,20 +303,7 @@ static void start_target(struct ps_exchange *ex, const struct ps_target *target)
     ps_target_begin(target);
     at->state = PS_ATTEMPT_STARTING;
     at->started_us = ps_clock_us();
-    if (at->backend->start(ex, &fault) != 0) {
-        enum ps_verdict verdict = ps_attempt_verdict(&fault);
-        ps_attempt_failed(ex, verdict == PS_VERDICT_OK ? PS_VERDICT_NEUTRAL : verdict, &fault);
-        return;
-    }
-    at->started_us = ps_clock_us();
-    at->waiting_us = at->started_us;
-    if (set_deadline(ex) != 0) {
-        (void)ps_fault_set(&fault, PS_FAULT_NO_MEMORY, NULL,
-                           "The gateway is short of memory; try again later.");
-        ps_attempt_failed(ex, PS_VERDICT_NEUTRAL, &fault);
-    } else if (ex->paused) {
-        at->backend->pause(ex, true);
-    }
+    translate(ex);
 }
 
 void ps_attempt_first(struct ps_exchange *ex)

@@ -2,7 +2,6 @@
 #include "exchange_priv.h"
 
 #include "penstock/base/clock.h"
-#include "penstock/dialect/prompt.h"
 
 #include <string.h>
 
@@ -105,18 +104,27 @@ static struct ps_slice join_dropped(struct ps_exchange *ex, const struct ps_prom
     return len > 0 ? ps_arena_copy(ex->arena, ps_slice(text, len)) : PS_SLICE_NONE;
 }
 
-static int start(struct ps_exchange *ex, struct ps_fault *fault)
+static bool plan(struct ps_exchange *ex, struct ps_translation *t)
+{
+    t->dialect = ex->dialect;
+    return true;
+}
+
+static int translate(struct ps_translation *t)
+{
+    return ps_dialect_prompt(t->dialect, t->request, t->arena, &t->prompt, &t->fault);
+}
+
+static int start(struct ps_exchange *ex, const struct ps_translation *t, struct ps_fault *fault)
 {
     struct ps_attempt *at = &ex->attempt;
-    struct ps_prompt prompt;
     struct ps_engine_request request;
     ex->answer.raw = false;
     at->event_stream = ex->request.stream && ex->spec.operation != PS_OP_EMBED;
-    if (ps_dialect_prompt(ex->dialect, &ex->request, ex->arena, &prompt, fault) != 0 ||
-        fill_request(ex, &prompt, &request, fault) != 0) {
+    if (fill_request(ex, &t->prompt, &request, fault) != 0) {
         return -1;
     }
-    ex->dropped = join_dropped(ex, &prompt);
+    ex->dropped = join_dropped(ex, &t->prompt);
     at->port = ps_gateway_port(ex->gl, at->target->endpoint);
     if (at->port == NULL) {
         return ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL,
@@ -152,7 +160,14 @@ static void release(struct ps_exchange *ex)
     }
 }
 
-const struct ps_backend ps_engine_backend = {start, pause_ticket, release};
+const struct ps_backend ps_engine_backend = {
+    .plan = plan,
+    .translate = translate,
+    .start = start,
+    .transient = true, /* the engine has copied what it needs */
+    .pause = pause_ticket,
+    .release = release,
+};
 
 /* ---- results ---- */
 

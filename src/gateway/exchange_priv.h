@@ -3,6 +3,7 @@
 #define PENSTOCK_GATEWAY_EXCHANGE_PRIV_H
 
 #include "penstock/base/chain.h"
+#include "penstock/dialect/prompt.h"
 #include "penstock/engine/engine.h"
 #include "penstock/gateway/exchange.h"
 #include "penstock/gateway/router.h"
@@ -12,7 +13,7 @@
 
 #define PS_ATTEMPT_STATES(X)                                                                       \
     X(IDLE)     /* none runs */                                                                    \
-    X(STARTING) /* sent or queued, no response head yet */                                         \
+    X(STARTING) /* translated, sent or queued: no response head yet */                             \
     X(HOLDING)  /* response bytes are held back: the commit rule has not decided */                \
     X(WON)      /* its bytes go to the front */
 
@@ -22,11 +23,31 @@ enum ps_attempt_state {
 #undef X
 };
 
+/* What a backend makes of the request before it can ask: no more than what is named here is read
+ * and written, so that any thread may do it. */
+struct ps_translation {
+    struct ps_request *request; /* the exchange's, or a copy */
+    struct ps_arena *arena;     /* for what is made */
+    const struct ps_dialect *dialect;
+    /* the upstream backend's */
+    struct ps_encode_options options;
+    struct ps_encoded encoded;
+    /* the engine backend's */
+    struct ps_prompt prompt;
+    /* kind NONE: it is made */
+    struct ps_fault fault;
+};
+
 /* Who answers. In callbacks from the backend the attempt is driven by ps_attempt_event, _failed and
  * _won. */
 struct ps_backend {
+    /* Fills what translate needs; true: its work grows with the body. */
+    bool (*plan)(struct ps_exchange *ex, struct ps_translation *t);
+    /* Any thread. 0, or -1 with t->fault. */
+    int (*translate)(struct ps_translation *t);
     /* 0, or -1 with a fault: then nothing runs. */
-    int (*start)(struct ps_exchange *ex, struct ps_fault *fault);
+    int (*start)(struct ps_exchange *ex, const struct ps_translation *t, struct ps_fault *fault);
+    bool transient; /* nothing of the translation is needed when start has returned */
     void (*pause)(struct ps_exchange *ex, bool paused);
     /* Cancels what runs and frees what the attempt holds of the backend. Not inside the backend's
      * callbacks. Legal twice, and after a failed start. */
@@ -51,6 +72,7 @@ struct ps_attempt {
     enum ps_attempt_state state;
     const struct ps_target *target;
     const struct ps_backend *backend;
+    struct ps_offload *offload; /* the translation, on its way; NULL: there is none */
     /* the upstream backend's */
     struct ps_encoded encoded;
     struct ps_call *call; /* NULL when none runs */
@@ -132,6 +154,9 @@ void ps_attempt_drop(struct ps_exchange *ex);
 void ps_attempt_timeout(struct ps_exchange *ex);
 void ps_attempt_pause(struct ps_exchange *ex, bool paused);
 
+/* The translation is made, or has failed: asks. */
+void ps_attempt_begin(struct ps_exchange *ex, const struct ps_translation *t);
+
 /* For backends, also inside their callbacks. */
 /* One event; false: stop, the attempt's fault is set (and has still to be reported by _failed). */
 bool ps_attempt_event(struct ps_exchange *ex, const struct ps_event *event);
@@ -146,6 +171,20 @@ void ps_attempt_renew(struct ps_exchange *ex);
 enum ps_verdict ps_attempt_verdict(const struct ps_fault *fault);
 /* A provider's own time in ms (-1: none given) or the common one, in µs. */
 int64_t ps_timeout_us(int64_t own_ms, int64_t common_ms);
+
+/* offload.c: translations that would hold the loop are made by the offload pool. */
+
+/* Whether the exchange's body is so large that handing over pays. */
+bool ps_offload_pays(const struct ps_exchange *ex);
+/*
+ * Hands `t` over: ps_attempt_begin comes in a later turn. -1 with a fault when the pool is busy or
+ * memory is short; what then is still done on the loop, ps_offload_bears says.
+ */
+int ps_offload_start(struct ps_exchange *ex, const struct ps_backend *backend,
+                     const struct ps_translation *t, struct ps_fault *fault);
+bool ps_offload_bears(const struct ps_exchange *ex);
+/* The exchange ends: what a thread still reads of it is kept until it has done. */
+void ps_offload_leave(struct ps_exchange *ex);
 
 /* exchange.c */
 

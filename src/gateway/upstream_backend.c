@@ -360,23 +360,24 @@ static struct ps_call_header *build_headers(struct ps_exchange *ex, size_t *ret_
     return headers;
 }
 
-static int encode(struct ps_exchange *ex, struct ps_fault *fault)
+static bool plan(struct ps_exchange *ex, struct ps_translation *t)
 {
     struct ps_attempt *at = &ex->attempt;
-    struct ps_encode_options options = {
+    t->dialect = at->target->provider->dialect;
+    t->options = (struct ps_encode_options){
         .model = at->target->model.len > 0 ? at->target->model : ex->rest,
         .active_accounting = at->target->provider->config->accounting == PS_ACCOUNTING_ACTIVE,
     };
     if (ex->spec.operation == PS_OP_PASS && ex->request.model.len == 0) {
-        options.model = PS_SLICE_NONE; /* a path that names no model is not given one */
+        t->options.model = PS_SLICE_NONE; /* a path that names no model is not given one */
     }
-    if (ps_dialect_encode(at->target->provider->dialect, &ex->request, &options, ex->arena,
-                          &at->encoded, fault) != 0) {
-        return -1;
-    }
-    ex->answer.raw = at->encoded.relayed;
-    ex->dropped = at->encoded.dropped;
-    return 0;
+    /* What passes as it is is only pointed at. */
+    return !ps_dialect_relays(t->dialect, t->options.settings, ex->spec.family, ex->spec.operation);
+}
+
+static int translate(struct ps_translation *t)
+{
+    return ps_dialect_encode(t->dialect, t->request, &t->options, t->arena, &t->encoded, &t->fault);
 }
 
 static int start_call(struct ps_exchange *ex, struct ps_fault *fault)
@@ -407,9 +408,12 @@ static int start_call(struct ps_exchange *ex, struct ps_fault *fault)
     return 0;
 }
 
-static int start(struct ps_exchange *ex, struct ps_fault *fault)
+static int start(struct ps_exchange *ex, const struct ps_translation *t, struct ps_fault *fault)
 {
-    return encode(ex, fault) == 0 && start_call(ex, fault) == 0 ? 0 : -1;
+    ex->attempt.encoded = t->encoded;
+    ex->answer.raw = t->encoded.relayed;
+    ex->dropped = t->encoded.dropped;
+    return start_call(ex, fault);
 }
 
 static void pause_call(struct ps_exchange *ex, bool paused)
@@ -439,4 +443,10 @@ static void release(struct ps_exchange *ex)
     at->decoder = NULL;
 }
 
-const struct ps_backend ps_upstream_backend = {start, pause_call, release};
+const struct ps_backend ps_upstream_backend = {
+    .plan = plan,
+    .translate = translate,
+    .start = start,
+    .pause = pause_call,
+    .release = release,
+};

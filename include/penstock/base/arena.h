@@ -29,6 +29,10 @@ void ps_arena_deinit(struct ps_arena *arena);
 /* The same, but keeps the first block for the next use. */
 void ps_arena_reset(struct ps_arena *arena);
 
+/* Everything moves to `to`, which is empty, cleanups too; addresses stay. Legal in a cleanup of
+ * `from`: then what ends is only those newer than it. */
+void ps_arena_move(struct ps_arena *from, struct ps_arena *to);
+
 /* Aligned for any type, uninitialised; NULL when the limit is reached or memory is short. */
 void *ps_arena_alloc(struct ps_arena *arena, size_t size) __attribute__((warn_unused_result));
 void *ps_arena_calloc(struct ps_arena *arena, size_t size) __attribute__((warn_unused_result));

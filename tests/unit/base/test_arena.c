@@ -128,6 +128,45 @@ static void test_cleanups_run_newest_first_and_once(void **state)
     assert_int_equal(order_len, 4);
 }
 
+struct mover {
+    struct ps_arena *from;
+    struct ps_arena to;
+};
+
+static void move(void *arg)
+{
+    struct mover *mover = arg;
+    ps_arena_move(mover->from, &mover->to);
+}
+
+static void test_moves_inside_a_cleanup(void **state)
+{
+    struct ps_arena arena;
+    struct mover mover = {.from = &arena};
+    struct ps_slice text;
+    char older = 'o';
+    char newer = 'n';
+
+    (void)state;
+    order_len = 0;
+    ps_arena_init(&arena, 100000);
+    text = ps_arena_copy(&arena, PS_SLICE_LIT("still here"));
+    assert_int_equal(ps_arena_defer(&arena, note, &older), 0);
+    assert_int_equal(ps_arena_defer(&arena, move, &mover), 0);
+    assert_int_equal(ps_arena_defer(&arena, note, &newer), 0);
+    ps_arena_reset(&arena);
+    assert_int_equal(order_len, 1);
+    assert_memory_equal(order, "n", 1);
+    assert_int_equal(arena.used, 0);
+    assert_string_equal(text.ptr, "still here");
+    assert_non_null(ps_arena_alloc(&arena, 90000)); /* the limit is as it was */
+    ps_arena_deinit(&mover.to);
+    assert_int_equal(order_len, 2);
+    assert_memory_equal(order, "no", 2);
+    ps_arena_deinit(&arena);
+    assert_int_equal(order_len, 2);
+}
+
 static void test_no_memory(void **state)
 {
     struct ps_arena arena;
@@ -178,6 +217,7 @@ int main(void)
         cmocka_unit_test(test_small_limit),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_cleanups_run_newest_first_and_once),
+        cmocka_unit_test(test_moves_inside_a_cleanup),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_reset_keeps_the_first_block),
     };
