@@ -25,7 +25,7 @@ void ps_block_pool_deinit(struct ps_block_pool *pool)
  * Two threads that reserve at once may both be refused when only one would have fitted; never may
  * both be served above the limit.
  */
-static bool reserve(struct ps_budget *budget, size_t bytes)
+bool ps_budget_reserve(struct ps_budget *budget, size_t bytes)
 {
     size_t limit = atomic_load_explicit(&budget->limit, memory_order_relaxed);
     size_t before;
@@ -41,7 +41,7 @@ static bool reserve(struct ps_budget *budget, size_t bytes)
     return true;
 }
 
-static void release(struct ps_budget *budget, size_t bytes)
+void ps_budget_release(struct ps_budget *budget, size_t bytes)
 {
     (void)atomic_fetch_sub_explicit(&budget->used, bytes, memory_order_relaxed);
 }
@@ -95,7 +95,7 @@ static void give_list(struct ps_block_pool *pool, struct ps_block *block)
         count++;
     }
     if (count > 0) {
-        release(pool->budget, count * PS_BLOCK_SIZE);
+        ps_budget_release(pool->budget, count * PS_BLOCK_SIZE);
     }
 }
 
@@ -119,14 +119,15 @@ static struct ps_block *extend(struct ps_chain *chain, size_t count)
     struct ps_block *first = NULL;
     struct ps_block *last = NULL;
 
-    if (count > SIZE_MAX / PS_BLOCK_SIZE || !reserve(pool->budget, count * PS_BLOCK_SIZE)) {
+    if (count > SIZE_MAX / PS_BLOCK_SIZE ||
+        !ps_budget_reserve(pool->budget, count * PS_BLOCK_SIZE)) {
         return NULL;
     }
     for (size_t i = 0; i < count; i++) {
         struct ps_block *block = take(pool);
 
         if (block == NULL) {
-            release(pool->budget, (count - i) * PS_BLOCK_SIZE);
+            ps_budget_release(pool->budget, (count - i) * PS_BLOCK_SIZE);
             give_list(pool, first); /* releases the other i */
             return NULL;
         }
@@ -205,7 +206,7 @@ void ps_chain_drop(struct ps_chain *chain, size_t len)
         }
         chain->head = block->next;
         give(chain->pool, block);
-        release(chain->pool->budget, PS_BLOCK_SIZE);
+        ps_budget_release(chain->pool->budget, PS_BLOCK_SIZE);
         len -= here;
     }
 }

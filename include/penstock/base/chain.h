@@ -22,6 +22,10 @@ struct ps_budget {
     atomic_size_t limit; /* may be changed by a reload */
 };
 
+/* For buffers that are no chains. False when it would pass the limit: nothing was reserved. */
+bool ps_budget_reserve(struct ps_budget *budget, size_t bytes) __attribute__((warn_unused_result));
+void ps_budget_release(struct ps_budget *budget, size_t bytes);
+
 /* Heap bytes of a block, header included. Small: of thousands of waiting streams each holds one or
  * two with a few hundred bytes in them. */
 #define PS_BLOCK_SIZE 4096

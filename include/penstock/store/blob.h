@@ -51,8 +51,10 @@ void ps_blob_remove(struct ps_blobs *blobs, const struct ps_blob_name *name);
  * Writing from a loop. Bytes are copied and written in order on a thread; `on_room` comes after
  * ps_upload_full was true and half has been written. ps_upload_finish commits; then on_end comes
  * once: error 0 with the blob's name, or an errno, as soon as one is known (nothing is left on disk
- * then). ps_upload_cancel is legal in every state: no callback comes after it, a blob that was
- * committed already but not told is removed.
+ * then); on_room is not called any more, and the upload is gone when on_end returns.
+ * ps_upload_cancel is legal in every state until then: no callback comes after it, a blob that was
+ * committed already but not told is removed. The mailbox stays open until on_end or the cancel; the
+ * memory of what waits is drawn on the budget of its loop.
  */
 struct ps_upload;
 struct ps_upload_ops {
@@ -72,8 +74,10 @@ void ps_upload_cancel(struct ps_upload *upload);
 
 /*
  * Reading from a loop: the part [offset, offset+length) in pieces of at most 256 KiB, at most two
- * of them ahead of the reader, none while paused. on_end comes once, after the last piece: 0, or an
- * errno. ps_download_cancel is legal in every state until then; no callback comes after it.
+ * of them ahead of the reader. on_end comes once, after the last piece: 0, or an errno (EIO: the
+ * blob is shorter than that); the download is gone when it returns. No callback while paused, none
+ * from within ps_download_resume. ps_download_cancel is legal in every state until on_end, also in
+ * on_data; no callback comes after it. Mailbox and budget: as with uploads.
  */
 struct ps_download;
 struct ps_download_ops {
