@@ -194,6 +194,8 @@ enum ps_option_flags {
     PS_OPTION_ENGINE = 16, /* only with an engine */
     PS_OPTION_AT = 32,     /* at_offset is the place of its struct ps_config_at */
     PS_OPTION_FILE = 64,   /* a file that must be there and readable */
+    PS_OPTION_QUIET =
+        128, /* a number or choice that is printed only when it is not 0, its default */
 };
 
 struct ps_option {
@@ -249,8 +251,8 @@ struct ps_config_load {
     const char *file; /* for messages; in the snapshot */
     const char *dir;  /* absolute; relative paths begin here */
     bool no_files;
-    bool without_file; /* the defaults */
-    bool from_file;    /* files that it names must be there; text at hand may name any */
+    bool without_file;  /* the defaults */
+    bool from_file;     /* files that it names must be there; text at hand may name any */
     bool out_of_memory; /* said once */
     struct ps_key_path key;
 };

@@ -406,9 +406,16 @@ static void print_option(struct printer *printer, const struct ps_option *option
     }
 }
 
-/* Keys of the other kind of provider mean nothing. */
+/* Keys of the other kind of provider mean nothing; some say something only when they are set. */
 static bool is_relevant(const struct ps_option *option, const void *record)
 {
+    if (option->flags & PS_OPTION_QUIET) {
+        uint32_t value;
+        memcpy(&value, (const char *)record + option->offset, sizeof(value));
+        if (value == 0) {
+            return false;
+        }
+    }
     if (!(option->flags & (PS_OPTION_DIALECT | PS_OPTION_ENGINE))) {
         return true;
     }
