@@ -227,7 +227,9 @@ void ps_call_done(struct ps_call *call, CURLcode code)
     } else if (code == CURLE_OK) {
         (void)snprintf(detail, sizeof(detail), "%s", "the connection ended within the head");
     } else {
-        const char *text = call->lane->error;
+        const char *text = end == PS_CALL_CONNECT && call->lane->forbidden
+                               ? "the address is not a public one"
+                               : call->lane->error;
         (void)snprintf(detail, sizeof(detail), "%s",
                        text[0] != '\0' ? text : curl_easy_strerror(code));
     }

@@ -2,6 +2,7 @@
 #include "upstream_priv.h"
 
 #include "penstock/base/mem.h"
+#include "penstock/net/address.h"
 
 #include <openssl/ssl.h>
 
@@ -179,6 +180,11 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
     if (lane->requests > 0) {
         lane->resend_refused = true;
         return CURL_SOCKET_BAD;
+    }
+    /* Here and nowhere else is it known where a name leads this time. */
+    if (lane->upstream->shared->public_only && !ps_address_is_public(&address->addr)) {
+        lane->forbidden = true;
+        return CURL_SOCKET_BAD; /* curl goes on to the name's next address */
     }
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC | SOCK_NONBLOCK,
                     address->protocol);
@@ -408,6 +414,7 @@ int ps_lane_prepare(struct ps_lane *lane, struct ps_call *call)
     lane->got_line = false;
     lane->got_bytes = false;
     lane->held = false;
+    lane->forbidden = false;
     lane->stranded = false;
     lane->error[0] = '\0';
     failed |= curl_easy_setopt(lane->easy, CURLOPT_REQUEST_TARGET, call->target);

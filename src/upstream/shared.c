@@ -143,6 +143,9 @@ static const char *fill(struct ps_upstream_shared *shared,
         return "is https, but there are no trusted certificates";
     }
     if (options->proxy != NULL && options->proxy[0] != '\0') {
+        if (options->public_only) {
+            return "has a proxy, which knows alone where it connects to";
+        }
         shared->proxy = ps_strndup(options->proxy, strlen(options->proxy));
         if (shared->proxy == NULL) {
             return "cannot be held: memory is short";
@@ -189,6 +192,7 @@ struct ps_upstream_shared *ps_upstream_shared_new(const struct ps_upstream_optio
         options->connect_timeout_us > 0 ? options->connect_timeout_us : DEFAULT_CONNECT_US;
     shared->idle_timeout_us =
         options->idle_timeout_us > 0 ? options->idle_timeout_us : DEFAULT_IDLE_US;
+    shared->public_only = options->public_only;
     const char *wrong = fill(shared, options, &parts);
     free_parts(&parts);
     if (wrong == NULL && uv_mutex_init(&shared->lock) != 0) {

@@ -51,6 +51,7 @@ struct ps_upstream_shared {
     uint32_t max_queue;
     int64_t connect_timeout_us;
     int64_t idle_timeout_us;
+    bool public_only;
 
     atomic_uint active;  /* places taken */
     atomic_uint waiting; /* calls in `queue` */
@@ -147,6 +148,7 @@ struct ps_lane {
     bool got_line;  /* a line of a response has come */
     bool stranded;  /* curl gave an address up and may have forgotten to try the next */
     bool held;      /* curl holds bytes back because we said so */
+    bool forbidden; /* an address was refused, since it is not public */
     /* what the easy handle stands at, so that it need not be told again */
     bool headless; /* NOBODY is set */
     bool custom_method;

@@ -46,6 +46,8 @@ struct ps_upstream_options {
     int64_t connect_timeout_us; /* name, TCP, proxy, TLS */
     int64_t
         idle_timeout_us; /* a pooled connection idle for longer is not used again (default 50 s) */
+    bool public_only; /* connects to public addresses only (net/address.h), whatever a name resolves
+                         to: for URLs that others choose. Not together with a proxy */
 };
 
 /* Counted, any thread; immutable but for its atomics. NULL with a sentence for a bad URL. */
