@@ -49,19 +49,23 @@ static void answer_models(struct ps_conn *conn)
 {
     struct ps_slice prefix = PS_SLICE_LIT("/v1/models/");
     struct ps_slice path = conn->request.head->path;
+    /* Anthropic's clients say so by their header; the path is the same. */
+    enum ps_family shape = ps_http_value(conn->request.head, "anthropic-version", NULL).len > 0
+                               ? PS_FAMILY_ANTHROPIC
+                               : PS_FAMILY_OPENAI;
     struct ps_buf out;
     ps_buf_init(&out, MODELS_BYTES);
     if (path.len > prefix.len) {
         struct ps_slice raw = ps_slice(path.ptr + prefix.len, path.len - prefix.len);
         char *id = ps_arena_alloc(&conn->arena, raw.len + 1);
         ptrdiff_t len = id != NULL ? ps_http_unescape(raw, true, id) : -1;
-        if (len <= 0 || !ps_models_get(conn->server->gl, ps_slice(id, (size_t)len), &out)) {
+        if (len <= 0 || !ps_models_get(conn->server->gl, shape, ps_slice(id, (size_t)len), &out)) {
             no_such_model(conn, len > 0 ? ps_slice(id, (size_t)len) : raw);
             ps_buf_deinit(&out);
             return;
         }
     } else {
-        ps_models_list(conn->server->gl, &out);
+        ps_models_list(conn->server->gl, shape, &out);
     }
     ps_reply(conn, 200, JSON, ps_buf_view(&out));
     ps_buf_deinit(&out);

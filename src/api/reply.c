@@ -40,6 +40,9 @@ void ps_reply_begin(struct ps_conn *conn, struct ps_buf *out, int status)
         request->client_id.len > 0 ? request->client_id : ps_slice_cstr(request->id.text);
     if (id.len > 0) {
         ps_http_write_header(out, PS_SLICE_LIT("x-request-id"), id);
+        if (request->door != NULL && request->door->family == PS_FAMILY_ANTHROPIC) {
+            ps_http_write_header(out, PS_SLICE_LIT("request-id"), id);
+        }
     }
     if (request->exchange != NULL) {
         write_exchange_headers(conn, out);

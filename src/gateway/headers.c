@@ -21,11 +21,11 @@ static const struct {
     {PS_SLICE_INIT("openai-beta"), UP, false},
     {PS_SLICE_INIT("openai-organization"), UP, false},
     {PS_SLICE_INIT("openai-project"), UP, false},
-    {PS_SLICE_INIT("anthropic-version"), UP, false},
-    {PS_SLICE_INIT("anthropic-beta"), UP, false},
+    {PS_SLICE_INIT("anthropic-"), UP, true}, /* -version, -beta, and what coding agents add */
     {PS_SLICE_INIT("idempotency-key"), UP, false},
     {PS_SLICE_INIT("x-ratelimit-"), DOWN, true},
     {PS_SLICE_INIT("anthropic-ratelimit-"), DOWN, true},
+    {PS_SLICE_INIT("anthropic-organization-id"), DOWN, false},
     {PS_SLICE_INIT("retry-after"), DOWN, false},
     {PS_SLICE_INIT("retry-after-ms"), DOWN, false},
     {PS_SLICE_INIT("x-should-retry"), DOWN, false},

@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <time.h>
 
 /*
  * The happy path: a timer of loop 0 asks the providers of the current snapshot one after the other,
@@ -299,27 +300,66 @@ void ps_models_stop(struct ps_gateway_loop *gl)
 
 /* ---- answering ---- */
 
+/* A name is escaped as one string, so it is put together first; both halves are bounded. */
+struct full_name {
+    char text[512];
+    size_t len;
+};
+
 /* `provider` empty: an alias. */
-static void print_model(const struct ps_gateway *gateway, struct ps_slice provider,
-                        struct ps_slice id, struct ps_slice owner, struct ps_buf *out)
+static struct ps_slice join_name(struct full_name *name, struct ps_slice provider,
+                                 struct ps_slice id)
 {
-    /* The name is escaped as one string, so it is put together first; both halves are bounded. */
-    char name[512];
-    size_t len = 0;
+    name->len = 0;
     if (provider.len > 0 && provider.len < 200) {
-        memcpy(name, provider.ptr, provider.len);
-        name[provider.len] = '/';
-        len = provider.len + 1;
+        memcpy(name->text, provider.ptr, provider.len);
+        name->text[provider.len] = '/';
+        name->len = provider.len + 1;
     }
-    size_t rest = id.len < sizeof(name) - len ? id.len : sizeof(name) - len;
-    memcpy(name + len, id.ptr, rest);
+    size_t rest = id.len < sizeof(name->text) - name->len ? id.len : sizeof(name->text) - name->len;
+    memcpy(name->text + name->len, id.ptr, rest);
+    name->len += rest;
+    return ps_slice(name->text, name->len);
+}
+
+static void print_openai(const struct ps_gateway *gateway, struct ps_slice name,
+                         struct ps_slice owner, struct ps_buf *out)
+{
     ps_buf_cstr(out, "{\"id\":");
-    ps_buf_json(out, ps_slice(name, len + rest));
+    ps_buf_json(out, name);
     ps_buf_cstr(out, ",\"object\":\"model\",\"created\":");
     ps_buf_int(out, gateway->started_ms / 1000);
     ps_buf_cstr(out, ",\"owned_by\":");
     ps_buf_json(out, owner);
     ps_buf_byte(out, '}');
+}
+
+static void print_anthropic(const struct ps_gateway *gateway, struct ps_slice name,
+                            struct ps_buf *out)
+{
+    time_t seconds = (time_t)(gateway->started_ms / 1000);
+    struct tm utc;
+    char at[32] = "1970-01-01T00:00:00Z";
+    if (gmtime_r(&seconds, &utc) != NULL) {
+        (void)strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &utc);
+    }
+    ps_buf_cstr(out, "{\"type\":\"model\",\"id\":");
+    ps_buf_json(out, name);
+    ps_buf_cstr(out, ",\"display_name\":");
+    ps_buf_json(out, name);
+    ps_buf_cstr(out, ",\"created_at\":\"");
+    ps_buf_cstr(out, at);
+    ps_buf_cstr(out, "\"}");
+}
+
+static void print_model(const struct ps_gateway *gateway, enum ps_family shape,
+                        struct ps_slice name, struct ps_slice owner, struct ps_buf *out)
+{
+    if (shape == PS_FAMILY_ANTHROPIC) {
+        print_anthropic(gateway, name, out);
+    } else {
+        print_openai(gateway, name, owner, out);
+    }
 }
 
 static const struct ps_model_list *list_of(const struct ps_gateway *gateway,
@@ -332,32 +372,67 @@ static const struct ps_model_list *list_of(const struct ps_gateway *gateway,
     return list;
 }
 
-void ps_models_list(struct ps_gateway_loop *gl, struct ps_buf *out)
+/* A list being printed: Anthropic's names its first and last at the end. */
+struct printed {
+    struct ps_gateway *gateway;
+    enum ps_family shape;
+    struct ps_buf *out;
+    size_t count;
+    struct full_name first;
+    struct full_name last;
+};
+
+static void print_one(struct printed *printed, struct ps_slice provider, struct ps_slice id,
+                      struct ps_slice owner)
+{
+    struct ps_slice name = join_name(&printed->last, provider, id);
+    if (printed->count++ == 0) {
+        printed->first = printed->last;
+    } else {
+        ps_buf_byte(printed->out, ',');
+    }
+    print_model(printed->gateway, printed->shape, name, owner, printed->out);
+}
+
+static void print_borders(const struct printed *printed)
+{
+    ps_buf_cstr(printed->out, ",\"has_more\":false,\"first_id\":");
+    if (printed->count == 0) {
+        ps_buf_cstr(printed->out, "null,\"last_id\":null");
+        return;
+    }
+    ps_buf_json(printed->out, ps_slice(printed->first.text, printed->first.len));
+    ps_buf_cstr(printed->out, ",\"last_id\":");
+    ps_buf_json(printed->out, ps_slice(printed->last.text, printed->last.len));
+}
+
+void ps_models_list(struct ps_gateway_loop *gl, enum ps_family shape, struct ps_buf *out)
 {
     const struct ps_snapshot *snapshot = gl->snapshot;
-    bool first = true;
-    ps_buf_cstr(out, "{\"object\":\"list\",\"data\":[");
+    struct printed printed = {.gateway = gl->gateway, .shape = shape, .out = out};
+    ps_buf_cstr(out,
+                shape == PS_FAMILY_ANTHROPIC ? "{\"data\":[" : "{\"object\":\"list\",\"data\":[");
     for (size_t i = 0; i < snapshot->route_count; i++) {
-        ps_buf_cstr(out, first ? "" : ",");
-        print_model(gl->gateway, PS_SLICE_NONE, snapshot->routes[i].name, PS_SLICE_LIT("penstock"),
-                    out);
-        first = false;
+        print_one(&printed, PS_SLICE_NONE, snapshot->routes[i].name, PS_SLICE_LIT("penstock"));
     }
     (void)pthread_mutex_lock(&gl->gateway->lock);
     for (size_t i = 0; i < snapshot->provider_count; i++) {
         struct ps_slice provider = snapshot->providers[i].name;
         const struct ps_model_list *list = list_of(gl->gateway, provider);
         for (size_t k = 0; list != NULL && k < list->count; k++) {
-            ps_buf_cstr(out, first ? "" : ",");
-            print_model(gl->gateway, provider, list->ids[k], provider, out);
-            first = false;
+            print_one(&printed, provider, list->ids[k], provider);
         }
     }
     (void)pthread_mutex_unlock(&gl->gateway->lock);
-    ps_buf_cstr(out, "]}");
+    ps_buf_byte(out, ']');
+    if (shape == PS_FAMILY_ANTHROPIC) {
+        print_borders(&printed);
+    }
+    ps_buf_byte(out, '}');
 }
 
-bool ps_models_get(struct ps_gateway_loop *gl, struct ps_slice id, struct ps_buf *out)
+bool ps_models_get(struct ps_gateway_loop *gl, enum ps_family shape, struct ps_slice id,
+                   struct ps_buf *out)
 {
     struct ps_slice rest;
     const struct ps_route *route = id.len > 0 ? ps_snapshot_route(gl->snapshot, id, &rest) : NULL;
@@ -365,7 +440,7 @@ bool ps_models_get(struct ps_gateway_loop *gl, struct ps_slice id, struct ps_buf
         return false;
     }
     if (rest.len == 0) {
-        print_model(gl->gateway, PS_SLICE_NONE, id, PS_SLICE_LIT("penstock"), out);
+        print_model(gl->gateway, shape, id, PS_SLICE_LIT("penstock"), out);
         return true;
     }
     (void)pthread_mutex_lock(&gl->gateway->lock);
@@ -378,7 +453,8 @@ bool ps_models_get(struct ps_gateway_loop *gl, struct ps_slice id, struct ps_buf
     }
     (void)pthread_mutex_unlock(&gl->gateway->lock);
     if (known) {
-        print_model(gl->gateway, route->name, rest, route->name, out);
+        struct full_name name;
+        print_model(gl->gateway, shape, join_name(&name, route->name, rest), route->name, out);
     }
     return known;
 }

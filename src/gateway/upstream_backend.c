@@ -117,6 +117,7 @@ static struct ps_decoder *make_decoder(struct ps_exchange *ex)
         .fields = !ex->answer.raw,
         .memo = at->encoded.memo,
         .id = ps_slice_cstr(ex->id.text),
+        .settings = &at->target->provider->settings,
         .withhold_usage = at->encoded.withhold_usage,
         .content_type = at->content_type,
         .event_bytes = (size_t)ex->snapshot->config->limits.event_bytes,
@@ -360,6 +361,19 @@ static struct ps_call_header *build_headers(struct ps_exchange *ex, size_t *ret_
     return headers;
 }
 
+static enum ps_drop_policy drop_policy(enum ps_config_drop drop)
+{
+    switch (drop) {
+    case PS_CONFIG_DROP_SILENT:
+        return PS_DROP_SILENT;
+    case PS_CONFIG_DROP_REFUSE:
+        return PS_DROP_REFUSE;
+    case PS_CONFIG_DROP_NAME:
+        break;
+    }
+    return PS_DROP_NAME;
+}
+
 static bool plan(struct ps_exchange *ex, struct ps_translation *t)
 {
     struct ps_attempt *at = &ex->attempt;
@@ -367,6 +381,9 @@ static bool plan(struct ps_exchange *ex, struct ps_translation *t)
     t->options = (struct ps_encode_options){
         .model = at->target->model.len > 0 ? at->target->model : ex->rest,
         .active_accounting = at->target->provider->config->accounting == PS_ACCOUNTING_ACTIVE,
+        .drop = drop_policy(at->target->provider->config->settings.drop),
+        .base_path = at->target->base_path,
+        .settings = &at->target->provider->settings,
     };
     if (ex->spec.operation == PS_OP_PASS && ex->request.model.len == 0) {
         t->options.model = PS_SLICE_NONE; /* a path that names no model is not given one */

@@ -18,10 +18,12 @@ int ps_models_start(struct ps_gateway_loop *gl) __attribute__((warn_unused_resul
 void ps_models_restart(struct ps_gateway_loop *gl);
 void ps_models_stop(struct ps_gateway_loop *gl);
 
-/* OpenAI's list object. Any loop. */
-void ps_models_list(struct ps_gateway_loop *gl, struct ps_buf *out);
+/* The list object, all on one page, in Anthropic's shape when `shape` is that family, else in
+ * OpenAI's. Any loop. */
+void ps_models_list(struct ps_gateway_loop *gl, enum ps_family shape, struct ps_buf *out);
 /* One model object, false when there is no such model. A provider whose list is not known may have
  * any. */
-bool ps_models_get(struct ps_gateway_loop *gl, struct ps_slice id, struct ps_buf *out);
+bool ps_models_get(struct ps_gateway_loop *gl, enum ps_family shape, struct ps_slice id,
+                   struct ps_buf *out);
 
 #endif
