@@ -113,6 +113,8 @@ if(NOT PENSTOCK_FUZZER)
         list(FILTER support_sources EXCLUDE REGEX "^${tests_dir}/support/${room}/")
         if(sources)
             add_library(penstock_test_support_${room} STATIC ${sources})
+            target_include_directories(penstock_test_support_${room} PRIVATE
+                "${PROJECT_SOURCE_DIR}/src/${room}")
             target_link_libraries(penstock_test_support_${room} PUBLIC
                 penstock_test_support penstock_${room})
             list(APPEND support_rooms ${room})
