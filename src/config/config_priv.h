@@ -133,6 +133,7 @@ const char *ps_config_parse_path(struct ps_slice text);
 const char *ps_config_parse_header_name(struct ps_slice text);
 const char *ps_config_parse_header_value(struct ps_slice text);
 const char *ps_config_parse_secret(struct ps_slice text);
+const char *ps_config_parse_signing_secret(struct ps_slice text);
 
 /* ---- options.c: the table; table.c: questions to it ---- */
 
@@ -161,6 +162,7 @@ enum ps_option_type {
     PS_OPT_PROXY,
     PS_OPT_ADDRESS,
     PS_OPT_SHA256,
+    PS_OPT_SIGNING_SECRET, /* of webhooks, see ps_config_parse_signing_secret */
     PS_OPT_KEY_FILE,
     /* of a provider */
     PS_OPT_BASE_URL,

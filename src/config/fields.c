@@ -278,6 +278,7 @@ static const char *secret_source(struct ps_config_load *load, const struct ps_ya
     return names;
 }
 
+/* An empty one is none. */
 static void read_secret(struct ps_config_load *load, const struct ps_option *option,
                         const struct ps_yaml_node *node, struct ps_config_secret *secret)
 {
@@ -286,6 +287,9 @@ static void read_secret(struct ps_config_load *load, const struct ps_option *opt
         return;
     }
     const char *expected = ps_config_parse_secret(value);
+    if (expected == NULL && value.len > 0 && option->type == PS_OPT_SIGNING_SECRET) {
+        expected = ps_config_parse_signing_secret(value);
+    }
     if (expected != NULL) {
         ps_config_mistake(load, option, node, expected);
     } else if (value.len > 0) {
@@ -593,6 +597,7 @@ static void read_scalar(struct ps_config_load *load, const struct ps_option *opt
     case PS_OPT_ENDPOINTS:
     case PS_OPT_SECRET:
     case PS_OPT_SECRETS:
+    case PS_OPT_SIGNING_SECRET:
     case PS_OPT_HEADERS:
     case PS_OPT_ORIGINS:
     case PS_OPT_NETS:
@@ -610,6 +615,10 @@ void ps_config_read_field(struct ps_config_load *load, const struct ps_option *o
         read_endpoints(load, option, node, record);
     } else if (option->type == PS_OPT_SECRET || option->type == PS_OPT_SECRETS) {
         read_secrets(load, option, node, record);
+    } else if (option->type == PS_OPT_SIGNING_SECRET) {
+        if (node->kind != PS_YAML_NOTHING) { /* as empty as "" */
+            read_secret(load, option, node, place(record, option->offset));
+        }
     } else if (option->type == PS_OPT_HEADERS) {
         read_headers(load, option, node, record);
     } else if (option->type == PS_OPT_ORIGINS || option->type == PS_OPT_NETS) {

@@ -319,6 +319,21 @@ const struct ps_option ps_options[] = {
      .at_offset = offsetof(struct ps_config, jobs_store_at),
      .flags = PS_OPTION_AT | PS_OPTION_RESTART,
      .doc = "Where jobs are kept; a relative path is below `data_dir`."},
+    {.path = "jobs.max_attempts", .type = PS_OPT_UINT32, TOP(jobs_max_attempts),
+     .fallback = "5", .min = 1, .max = 100, .unit = "attempts",
+     .doc = "How often a job or a line of a batch is tried in all when its target fails. Waiting "
+            "because of 429 or 503 does not count."},
+    {.path = "jobs.keep", .type = PS_OPT_TIME, TOP(jobs_keep),
+     .fallback = "720h", .min = 0, .max = 3650 * DAY,
+     .doc = "How long jobs and batches that have ended stay, with their results. 0: for ever."},
+    {.path = "jobs.webhook_secret", .type = PS_OPT_SIGNING_SECRET, TOP(webhook_secret),
+     .flags = PS_OPTION_SECRET, .instead = "requests that name a `webhook` are refused",
+     .doc = "Signs the webhooks of jobs: `whsec_` and the base64 of 24 to 64 random bytes, best as "
+            "`\"${NAME}\"`. Empty: none."},
+    {.path = "jobs.webhook_private", .type = PS_OPT_BOOL, TOP(webhook_private),
+     .fallback = "false",
+     .doc = "Whether webhooks may go to addresses that are not public: this machine, private "
+            "networks."},
     {.path = "log", .type = PS_OPT_SECTION, .doc = "What is logged, and where."},
     {.path = "log.level", .type = PS_OPT_ENUM, TOP(log_level),
      .fallback = "info", .choices = log_levels, .doc = "The least severe lines that are written."},

@@ -159,6 +159,18 @@ static void print_secrets(struct printer *printer, const struct ps_config_provid
     }
 }
 
+static void print_signing_secret(struct printer *printer, const struct ps_option *option,
+                                 const void *record)
+{
+    struct ps_config_secret secret;
+    memcpy(&secret, (const char *)record + option->offset, sizeof secret);
+    if (secret.value != NULL) {
+        put_key(printer, ps_option_name(option));
+        ps_buf_byte(printer->out, ' ');
+        put_masked(printer, &secret);
+    }
+}
+
 static void print_texts(struct printer *printer, const char *key, const char *const *texts,
                         size_t count)
 {
@@ -385,6 +397,9 @@ static void print_option(struct printer *printer, const struct ps_option *option
         break;
     case PS_OPT_SECRET:
         print_secrets(printer, record);
+        break;
+    case PS_OPT_SIGNING_SECRET:
+        print_signing_secret(printer, option, record);
         break;
     case PS_OPT_HEADERS:
         print_headers(printer, record);

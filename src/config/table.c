@@ -152,6 +152,7 @@ static const char *type_name(enum ps_option_type type)
         return "64 hex digits";
     case PS_OPT_ENDPOINTS:
         return "list of URLs";
+    case PS_OPT_SIGNING_SECRET:
     case PS_OPT_SECRET:
         return "secret";
     case PS_OPT_SECRETS:
@@ -234,6 +235,8 @@ static const char *plain_expectation(enum ps_option_type type)
         return "64 hex digits";
     case PS_OPT_ENDPOINTS:
         return "a list of URLs";
+    case PS_OPT_SIGNING_SECRET:
+        return "whsec_ and the base64 of 24 to 64 bytes, best as \"${NAME}\"";
     case PS_OPT_SECRET:
         return "a key, best as \"${NAME}\"";
     case PS_OPT_SECRETS:

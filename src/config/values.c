@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config_priv.h"
 
+#include "penstock/base/base64.h"
+
 #include <arpa/inet.h>
 #include <stdint.h>
 #include <string.h>
@@ -511,4 +513,21 @@ const char *ps_config_parse_secret(struct ps_slice text)
         return "a key without control characters";
     }
     return ps_slice_trim(text).len == text.len ? NULL : "a key without spaces at its ends";
+}
+
+/* As the Standard Webhooks specification writes symmetric secrets. */
+const char *ps_config_parse_signing_secret(struct ps_slice text)
+{
+    static const char expected[] = "whsec_ and the base64 of 24 to 64 bytes";
+    struct ps_slice prefix = PS_SLICE_LIT("whsec_");
+    uint8_t bytes[66];
+    size_t len = 0;
+
+    if (!ps_slice_starts(text, prefix) || text.len - prefix.len > PS_BASE64_LENGTH(64)) {
+        return expected;
+    }
+    text = ps_slice(text.ptr + prefix.len, text.len - prefix.len);
+    bool good = ps_base64_decode(text, bytes, &len) && len >= 24 && len <= 64;
+    explicit_bzero(bytes, sizeof(bytes));
+    return good ? NULL : expected;
 }

@@ -321,6 +321,12 @@ static void test_credentials(void **state)
          "t.yaml:5: providers.p.auth: " CREDENTIALS "auth beside api_key\n"},
         {PROVIDER("    auth: hush\n"),
          "t.yaml:5: providers.p.auth: expected client, found another value (not shown)\n"},
+        {"jobs:\n  webhook_secret: whsec_hush\n",
+         "t.yaml:2: jobs.webhook_secret: expected whsec_ and the base64 of 24 to 64 bytes, found "
+         "another value (not shown)\n"},
+        {"jobs:\n  webhook_secret: [ hush ]\n",
+         "t.yaml:2: jobs.webhook_secret: expected whsec_ and the base64 of 24 to 64 bytes, best as "
+         "\"${NAME}\", found a list\n"},
         {PROVIDER("    proxy: http://u:hush@h/x\n"),
          "t.yaml:5: providers.p.proxy: expected a proxy without a path, found another value (not "
          "shown)\n"},

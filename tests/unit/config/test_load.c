@@ -130,6 +130,8 @@ static void test_defaults(void **state)
     snprintf(data_dir, sizeof data_dir, "%s/penstock-data", here);
     assert_string_equal(config->data_dir, data_dir);
     assert_string_equal(config->jobs_store, "sqlite:jobs.db");
+    assert_null(config->webhook_secret.value);
+    assert_false(config->webhook_private);
     assert_int_equal(config->log_level, PS_LOG_INFO);
     assert_int_equal(config->log_format, PS_LOG_JSON);
     assert_null(config->log_file);

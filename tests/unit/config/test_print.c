@@ -77,7 +77,7 @@ static const char everything[] = //
     "    targets: [ { provider: p, model: \"m: #x\", weight: 2 }, { provider: e } ]\n"
     "  - { name: \"null\", targets: [ { provider: q } ] }\n"
     "data_dir: /data dir\n"
-    "jobs: { store: \"sqlite:/x.db\" }\n"
+    "jobs: { store: \"sqlite:/x.db\", webhook_private: true }\n"
     "log: { level: warn, format: text, file: /log }\n";
 
 static const char printed[] = //
@@ -204,6 +204,9 @@ static const char printed[] = //
     "data_dir: \"/data dir\"\n"
     "jobs:\n"
     "  store: \"sqlite:/x.db\"\n"
+    "  max_attempts: 5\n"
+    "  keep: 720h\n"
+    "  webhook_private: true\n"
     "log:\n"
     "  level: warn\n"
     "  format: text\n"
@@ -214,6 +217,7 @@ static int set_up(void **state)
     (void)state;
     setenv("PS_TEST_SECRET", "hush1", 1);
     setenv("PS_TEST_URL", "http://filled-in/v1", 1);
+    setenv("PS_TEST_HOOK", "whsec_aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo", 1);
     return 0;
 }
 
@@ -268,6 +272,23 @@ static void test_what_is_printed_loads_again(void **state)
         ps_config_unref(config);
         ps_config_unref(second);
     }
+}
+
+static void test_signing_secret(void **state)
+{
+    static const char secret[] = "whsec_aHVzaGh1c2hodXNoaHVzaGh1c2hodXNo";
+    struct ps_config *config = load_good("jobs: { webhook_secret: \"${PS_TEST_HOOK}\" }\n");
+    char *text = print(config);
+
+    (void)state;
+    assert_string_equal(config->webhook_secret.value, secret);
+    assert_non_null(strstr(text, "webhook_secret: \"****\" # from ${PS_TEST_HOOK}\n"));
+    assert_null(strstr(text, secret));
+    free(text);
+    ps_config_unref(config);
+    config = load_good("jobs: { webhook_secret: \"\" }\n");
+    assert_null(config->webhook_secret.value);
+    ps_config_unref(config);
 }
 
 static void test_sources(void **state)
@@ -340,8 +361,8 @@ static char *read_all(const char *path)
     return text;
 }
 
-/* docs/configuration.md says what the table says. With PENSTOCK_UPDATE_DOCS in the environment it is made
- * to. */
+/* docs/configuration.md says what the table says. With PENSTOCK_UPDATE_DOCS in the environment it
+ * is made to. */
 static void test_the_document_is_true(void **state)
 {
     static const char path[] = "docs/configuration.md";
@@ -397,6 +418,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_everything_is_printed_and_masked, set_up),
         cmocka_unit_test_setup(test_what_is_printed_loads_again, set_up),
+        cmocka_unit_test_setup(test_signing_secret, set_up),
         cmocka_unit_test_setup(test_sources, set_up),
         cmocka_unit_test(test_restart_keys),
         cmocka_unit_test(test_the_document_is_true),

@@ -353,6 +353,11 @@ static void test_names(void **state)
         {ps_config_parse_secret, "sk-1\n", false},
         {ps_config_parse_secret, "sk-1 ", false},
         {ps_config_parse_secret, "sk\x01", false},
+        {ps_config_parse_signing_secret, "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz", true},
+        {ps_config_parse_signing_secret, "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=", false},
+        {ps_config_parse_signing_secret, "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz", false},
+        {ps_config_parse_signing_secret, "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI ", false},
+        {ps_config_parse_signing_secret, "whsec_", false},
         {ps_config_parse_path, "a/b c", true},
         {ps_config_parse_path, "", false},
         {ps_config_parse_path, "a\nb", false},
@@ -367,6 +372,12 @@ static void test_names(void **state)
     char longest[PS_CONFIG_SECRET_MAX + 1];
     memset(longest, 'x', sizeof longest);
     assert_null(ps_config_parse_secret(ps_slice(longest, PS_CONFIG_SECRET_MAX)));
+    char signing[6 + 88 + 1] = "whsec_";
+    memset(signing + 6, 'A', 88);
+    memcpy(signing + 6 + 86, "==", 2);
+    assert_null(ps_config_parse_signing_secret(ps_slice_cstr(signing)));
+    memcpy(signing + 6 + 86, "A=", 2);
+    assert_non_null(ps_config_parse_signing_secret(ps_slice_cstr(signing)));
     assert_non_null(ps_config_parse_secret(ps_slice(longest, sizeof longest)));
     assert_null(ps_config_parse_provider_name(ps_slice(longest, 64)));
     assert_non_null(ps_config_parse_provider_name(ps_slice(longest, 65)));
