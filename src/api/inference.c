@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "conn.h"
 
-#include "penstock/base/clock.h"
-
 #include <string.h>
 
 /*
@@ -191,25 +189,12 @@ static void begin_body(struct ps_conn *conn, const struct ps_answer *answer,
 static int make_writer(struct ps_conn *conn, const struct ps_answer *answer)
 {
     struct ps_conn_request *request = &conn->request;
-    const struct ps_request *asked = ps_exchange_request(request->exchange);
-    struct ps_answer_info info;
-    ps_exchange_info(request->exchange, &info);
-    struct ps_writer_options options = {
-        .operation = asked->operation,
-        .mode = request->want_text ? PS_WRITER_TEXT
-                : answer->stream   ? PS_WRITER_SSE
-                                   : PS_WRITER_WHOLE,
-        .max_bytes = (size_t)ps_conn_config(conn)->limits.event_bytes,
-        .include_usage = asked->include_usage,
-        .base64 = asked->base64,
-        .id = info.id,
-        .model = info.model,
-        .created_s = ps_clock_wall_ms() / 1000,
-    };
-    request->writer =
-        ps_writer_new(ps_dialect_of_family(request->door->family), &options, &conn->arena);
-    request->whole = options.mode == PS_WRITER_WHOLE;
-    request->sse = options.mode == PS_WRITER_SSE;
+    enum ps_writer_mode mode = request->want_text ? PS_WRITER_TEXT
+                               : answer->stream   ? PS_WRITER_SSE
+                                                  : PS_WRITER_WHOLE;
+    request->writer = ps_exchange_writer(request->exchange, mode);
+    request->whole = mode == PS_WRITER_WHOLE;
+    request->sse = mode == PS_WRITER_SSE;
     return request->writer != NULL ? 0 : -1;
 }
 

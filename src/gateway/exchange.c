@@ -190,10 +190,10 @@ static void prepare(struct ps_exchange *ex)
         ps_exchange_fail(ex, &fault);
         return;
     }
-    if (ex->request.background) {
-        (void)ps_fault_set(
-            &fault, PS_FAULT_UNSUPPORTED_OPERATION, "background",
-            "Background generation needs the job queue, which this build does not have.");
+    if (ex->request.background && !ex->spec.background) {
+        /* The door queues such requests; this one came by another way. */
+        (void)ps_fault_set(&fault, PS_FAULT_UNSUPPORTED_OPERATION, "background",
+                           "Background generation needs the job queue, which is not at hand.");
         ps_exchange_fail(ex, &fault);
         return;
     }
@@ -341,6 +341,29 @@ int64_t ps_exchange_overhead_us(struct ps_exchange *ex)
         ex->overhead_us = overhead > 0 ? overhead : 0;
     }
     return ex->overhead_us;
+}
+
+struct ps_usage ps_exchange_usage(const struct ps_exchange *ex)
+{
+    return ex->usage;
+}
+
+struct ps_writer *ps_exchange_writer(struct ps_exchange *ex, enum ps_writer_mode mode)
+{
+    struct ps_answer_info info;
+    ps_exchange_info(ex, &info);
+    struct ps_writer_options options = {
+        .operation = ex->request.operation,
+        .mode = mode,
+        .max_bytes = (size_t)ex->snapshot->config->limits.event_bytes,
+        .include_usage = ex->request.include_usage,
+        .base64 = ex->request.base64,
+        .request = &ex->request,
+        .id = info.id,
+        .model = info.model,
+        .created_s = ps_clock_wall_ms() / 1000,
+    };
+    return ps_writer_new(ex->dialect, &options, ex->arena);
 }
 
 void ps_exchange_info(const struct ps_exchange *ex, struct ps_answer_info *ret)

@@ -113,6 +113,7 @@ struct ps_exchange_spec {
     const char *client;                /* address for the log */
     struct ps_id request_id;
     int64_t received_us; /* when the head was complete */
+    bool background;     /* a job, which waits behind live requests wherever there is a queue */
 };
 
 struct ps_exchange;
@@ -149,6 +150,15 @@ struct ps_slice ps_exchange_upstream_id(const struct ps_exchange *ex);
 struct ps_slice ps_exchange_dropped(const struct ps_exchange *ex);
 /* Receipt to status line, less waiting for the upstream: taken when first asked for. */
 int64_t ps_exchange_overhead_us(struct ps_exchange *ex);
+/* Counts as told so far; -1: not told. */
+struct ps_usage ps_exchange_usage(const struct ps_exchange *ex);
+/*
+ * From on_commit on, where the events are not raw: what makes the answer in the family of the front
+ * out of them. It lies in the exchange's arena; ps_writer_free before that goes. NULL when memory
+ * is short.
+ */
+struct ps_writer *ps_exchange_writer(struct ps_exchange *ex, enum ps_writer_mode mode)
+    __attribute__((warn_unused_result));
 void ps_exchange_info(const struct ps_exchange *ex, struct ps_answer_info *ret);
 
 /* Whether a client's header may go to the upstream / an upstream's to the client: the allow-list.
