@@ -57,6 +57,7 @@ static int fill_request(struct ps_exchange *ex, const struct ps_prompt *prompt,
         .stop_count = prompt->stop_count,
         .schema = prompt->schema,
         .tenant = ex->spec.identity.tenant,
+        .priority = ex->spec.background ? PS_ENGINE_BATCH : PS_ENGINE_INTERACTIVE,
         .deadline_us = ex->run_us + config->limits.request_timeout * 1000,
         .wait_loading =
             ex->attempt.target->provider->config->while_loading == PS_WHILE_LOADING_WAIT,

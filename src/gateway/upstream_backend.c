@@ -411,7 +411,12 @@ static int start_call(struct ps_exchange *ex, struct ps_fault *fault)
         .idle_timeout_us = ps_timeout_us(own->stream_idle, limits->stream_idle_timeout),
         .total_timeout_us = ps_timeout_us(own->stream, limits->stream_timeout),
         .fresh_connection = at->fresh,
+        .background = ex->spec.background,
     };
+    if (request.background) {
+        /* Waiting behind live calls is no failure of the upstream: it ends as QUEUE_FULL does. */
+        request.queue_timeout_us = ps_timeout_us(own->request, limits->request_timeout) / 2;
+    }
     request.headers = build_headers(ex, &request.header_count);
     struct ps_upstream *upstream = ps_gateway_upstream_take(ex->gl, at->target->endpoint);
     at->upstream_taken = upstream != NULL;

@@ -185,6 +185,7 @@ static void init_call(struct ps_call *call, struct ps_upstream *upstream,
     call->method = request->method;
     call->fresh = request->fresh_connection;
     /* Of these methods a server expects a length even when there is no body. */
+    call->background = request->background;
     call->has_body = request->has_body || strcmp(request->method, "POST") == 0 ||
                      strcmp(request->method, "PUT") == 0 || strcmp(request->method, "PATCH") == 0;
     call->first_byte_timeout_us = request->first_byte_timeout_us;

@@ -187,7 +187,12 @@ struct ps_upstream_shared *ps_upstream_shared_new(const struct ps_upstream_optio
     atomic_init(&shared->refs, 1);
     ps_list_init(&shared->queue);
     shared->max_connections = options->max_connections > 0 ? options->max_connections : 1;
+    ps_list_init(&shared->background);
     shared->max_queue = options->max_queue;
+    uint32_t quarter = shared->max_connections / 4;
+    shared->max_background = shared->max_connections == 1 ? 1
+                             : quarter == 0               ? shared->max_connections - 1
+                                                          : shared->max_connections - quarter;
     shared->connect_timeout_us =
         options->connect_timeout_us > 0 ? options->connect_timeout_us : DEFAULT_CONNECT_US;
     shared->idle_timeout_us =
@@ -224,7 +229,8 @@ void ps_upstream_shared_stats(const struct ps_upstream_shared *shared,
                               struct ps_upstream_stats *ret)
 {
     ret->active = atomic_load_explicit(&shared->active, memory_order_relaxed);
-    ret->queued = atomic_load_explicit(&shared->waiting, memory_order_relaxed);
+    ret->queued = atomic_load_explicit(&shared->waiting, memory_order_relaxed) +
+                  atomic_load_explicit(&shared->waiting_background, memory_order_relaxed);
     ret->connections = atomic_load_explicit(&shared->connections, memory_order_relaxed);
     ret->opened = atomic_load_explicit(&shared->opened, memory_order_relaxed);
     ret->reuse_deaths = atomic_load_explicit(&shared->reuse_deaths, memory_order_relaxed);

@@ -49,6 +49,7 @@ struct ps_upstream_shared {
     struct ps_upstream_ca *ca; /* one reference, NULL: plain http only */
     uint32_t max_connections;
     uint32_t max_queue;
+    uint32_t max_background; /* of max_connections, for calls in the background */
     int64_t connect_timeout_us;
     int64_t idle_timeout_us;
     bool public_only;
@@ -56,8 +57,10 @@ struct ps_upstream_shared {
     atomic_uint active;  /* places taken */
     atomic_uint waiting; /* calls in `queue` */
     uv_mutex_t lock;
+    atomic_uint waiting_background;
     struct ps_link queue; /* under lock: calls of all loops that wait for a place, oldest first */
 
+    struct ps_link background; /* under lock: likewise those in the background */
     atomic_uint_fast64_t connections;
     atomic_uint_fast64_t opened;
     atomic_uint_fast64_t reuse_deaths;
@@ -178,6 +181,7 @@ struct ps_call {
     enum ps_call_state state;
     bool granted; /* under shared->lock */
     bool paused;
+    bool background;
     bool head_seen;
     bool sent_told;
     bool fresh;

@@ -95,6 +95,8 @@ struct ps_call_request {
     bool has_body;
     bool fresh_connection; /* not on a pooled one: the new attempt after PS_CALL_REUSE_DIED */
     int64_t first_byte_timeout_us; /* from the start (queueing excluded) to the final response head;
+    bool background; /* waits behind all others, in a queue of its own (max_queue holds for either),
+                        and leaves a quarter of max_connections, at least one of several, to them */
                                       0: none */
     int64_t idle_timeout_us;       /* between response bytes, not while paused; 0: none */
     int64_t total_timeout_us;      /* from ps_call_start, queueing included; 0: none */
