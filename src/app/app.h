@@ -87,6 +87,7 @@ struct ps_worker {
     struct ps_mailbox mailbox;
     struct ps_gateway_loop gl;
     struct ps_server *server;
+    struct ps_probes *probes; /* owned; on loop 0 only */
     struct ps_series *lag;
     bool over; /* taken down */
 };

@@ -4,6 +4,7 @@
 #include "penstock/base/log.h"
 #include "penstock/base/mem.h"
 #include "penstock/gateway/models.h"
+#include "penstock/gateway/probe.h"
 
 #include <stdio.h>
 
@@ -56,13 +57,18 @@ int ps_worker_init(struct ps_worker *worker, struct ps_app *app, unsigned index)
     if (worker->server == NULL || listen_all(worker) != 0) {
         return -1;
     }
-    return index == 0 ? ps_models_start(&worker->gl) : 0;
+    if (index != 0) {
+        return 0;
+    }
+    worker->probes = ps_probes_start(&worker->gl);
+    return worker->probes != NULL ? ps_models_start(&worker->gl) : -1;
 }
 
 void ps_worker_take_down(struct ps_worker *worker)
 {
     worker->over = true;
     ps_models_stop(&worker->gl);
+    ps_probes_stop(worker->probes);
     ps_server_free(worker->server);
     worker->server = NULL;
     ps_gateway_loop_deinit(&worker->gl);

@@ -193,6 +193,20 @@ static void recovered(struct ps_health *health)
     }
 }
 
+bool ps_health_heard(struct ps_health *health, bool up, int64_t now_us)
+{
+    int64_t at = atomic_load_explicit(&health->not_before, memory_order_relaxed);
+    if (up) {
+        recovered(health);
+        return at != 0;
+    }
+    if (at > now_us) {
+        return false; /* put aside already: requests know more of why and how long */
+    }
+    failed(health, now_us, 0);
+    return at == 0;
+}
+
 void ps_target_end(const struct ps_target *target, enum ps_verdict verdict, int64_t now_us,
                    int64_t retry_after_us)
 {

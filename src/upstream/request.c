@@ -140,7 +140,8 @@ static void put_head(char *to, const struct ps_call *call, const struct ps_call_
     char length[24];
     bool has_host = false;
 
-    to = put_text(to, shared->target_prefix);
+    to = put(to, ps_slice(shared->target_prefix,
+                          request->from_root ? shared->root_len : strlen(shared->target_prefix)));
     to = put(to, request->path);
     to = put_text(to, " HTTP/1.1\r\n");
     for (size_t i = 0; i < request->header_count; i++) {
@@ -184,8 +185,8 @@ static void init_call(struct ps_call *call, struct ps_upstream *upstream,
     ps_list_init(&call->sent);
     call->method = request->method;
     call->fresh = request->fresh_connection;
-    /* Of these methods a server expects a length even when there is no body. */
     call->background = request->background;
+    /* Of these methods a server expects a length even when there is no body. */
     call->has_body = request->has_body || strcmp(request->method, "POST") == 0 ||
                      strcmp(request->method, "PUT") == 0 || strcmp(request->method, "PATCH") == 0;
     call->first_byte_timeout_us = request->first_byte_timeout_us;

@@ -74,7 +74,7 @@ static const char *parse_url(CURLU *url, const char *text, struct url_parts *ret
  * The request line needs only the path, since curl's own URL never changes. Through a proxy without
  * a tunnel, which is how plain http goes, it needs the whole URL.
  */
-static char *make_prefix(const struct url_parts *parts, bool absolute)
+static char *make_prefix(const struct url_parts *parts, bool absolute, size_t *ret_root)
 {
     struct ps_buf buf;
     size_t path_len = strlen(parts->path);
@@ -92,6 +92,7 @@ static char *make_prefix(const struct url_parts *parts, bool absolute)
             ps_buf_cstr(&buf, parts->port);
         }
     }
+    *ret_root = buf.len;
     ps_buf_append(&buf, parts->path, path_len);
     if (!buf.failed) {
         prefix = ps_strndup(buf.ptr, buf.len);
@@ -151,8 +152,8 @@ static const char *fill(struct ps_upstream_shared *shared,
             return "cannot be held: memory is short";
         }
     }
-    shared->target_prefix =
-        make_prefix(parts, shared->proxy != NULL && !https && !is_socks(shared->proxy));
+    shared->target_prefix = make_prefix(
+        parts, shared->proxy != NULL && !https && !is_socks(shared->proxy), &shared->root_len);
     shared->host = make_host(parts, https);
     if (shared->target_prefix == NULL || shared->host == NULL ||
         curl_url_set(shared->url, CURLUPART_PATH, "/", 0) != CURLUE_OK) {
@@ -186,13 +187,13 @@ struct ps_upstream_shared *ps_upstream_shared_new(const struct ps_upstream_optio
     }
     atomic_init(&shared->refs, 1);
     ps_list_init(&shared->queue);
-    shared->max_connections = options->max_connections > 0 ? options->max_connections : 1;
     ps_list_init(&shared->background);
-    shared->max_queue = options->max_queue;
+    shared->max_connections = options->max_connections > 0 ? options->max_connections : 1;
     uint32_t quarter = shared->max_connections / 4;
     shared->max_background = shared->max_connections == 1 ? 1
                              : quarter == 0               ? shared->max_connections - 1
                                                           : shared->max_connections - quarter;
+    shared->max_queue = options->max_queue;
     shared->connect_timeout_us =
         options->connect_timeout_us > 0 ? options->connect_timeout_us : DEFAULT_CONNECT_US;
     shared->idle_timeout_us =

@@ -44,23 +44,24 @@ struct ps_upstream_shared {
     atomic_uint refs;
     CURLU *url;                /* owned: scheme, host and port; never written after creation */
     char *target_prefix;       /* owned: what stands before a call's path in the request line */
+    size_t root_len;           /* of it: what stands before the path of the base URL */
     char *host;                /* owned: value of the Host header */
     char *proxy;               /* owned, NULL: none */
     struct ps_upstream_ca *ca; /* one reference, NULL: plain http only */
     uint32_t max_connections;
-    uint32_t max_queue;
     uint32_t max_background; /* of max_connections, for calls in the background */
+    uint32_t max_queue;
     int64_t connect_timeout_us;
     int64_t idle_timeout_us;
     bool public_only;
 
     atomic_uint active;  /* places taken */
     atomic_uint waiting; /* calls in `queue` */
-    uv_mutex_t lock;
     atomic_uint waiting_background;
+    uv_mutex_t lock;
     struct ps_link queue; /* under lock: calls of all loops that wait for a place, oldest first */
-
     struct ps_link background; /* under lock: likewise those in the background */
+
     atomic_uint_fast64_t connections;
     atomic_uint_fast64_t opened;
     atomic_uint_fast64_t reuse_deaths;
@@ -180,8 +181,8 @@ struct ps_call {
     struct ps_link sent;
     enum ps_call_state state;
     bool granted; /* under shared->lock */
-    bool paused;
     bool background;
+    bool paused;
     bool head_seen;
     bool sent_told;
     bool fresh;

@@ -37,6 +37,12 @@ void ps_target_begin(const struct ps_target *target);
 /* Ends what begin began. `retry_after_us` 0: unknown. */
 void ps_target_end(const struct ps_target *target, enum ps_verdict verdict, int64_t now_us,
                    int64_t retry_after_us);
+/*
+ * What a health check says, beside what requests do. Up: the endpoint may be tried at once. Down:
+ * it is passed over like after a failed request, as long as that says nothing else. Returns whether
+ * that is news.
+ */
+bool ps_health_heard(struct ps_health *health, bool up, int64_t now_us);
 /* µs until it may be tried again; 0: now. */
 int64_t ps_target_wait(const struct ps_target *target, int64_t now_us);
 

@@ -85,6 +85,7 @@ struct ps_call_header {
 struct ps_call_request {
     const char *method;   /* "POST"; static */
     struct ps_slice path; /* behind base_url, with its '/', already encoded, may hold a query */
+    bool from_root;       /* the path stands for itself, without that of the base URL */
     const struct ps_call_header
         *headers; /* copied; checked again for CR, LF, NUL, and for headers that frame
                      the message, which are ours: such a request ends PS_CALL_PROTOCOL */
@@ -94,9 +95,9 @@ struct ps_call_request {
     size_t body_count;
     bool has_body;
     bool fresh_connection; /* not on a pooled one: the new attempt after PS_CALL_REUSE_DIED */
-    int64_t first_byte_timeout_us; /* from the start (queueing excluded) to the final response head;
     bool background; /* waits behind all others, in a queue of its own (max_queue holds for either),
                         and leaves a quarter of max_connections, at least one of several, to them */
+    int64_t first_byte_timeout_us; /* from the start (queueing excluded) to the final response head;
                                       0: none */
     int64_t idle_timeout_us;       /* between response bytes, not while paused; 0: none */
     int64_t total_timeout_us;      /* from ps_call_start, queueing included; 0: none */
