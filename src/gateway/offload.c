@@ -19,12 +19,13 @@
  */
 
 /*
- * Handing over costs some 30 to 60 µs, waking two threads, and about as much time; a translation
- * takes 1.5 to 4 µs a KiB. At 64 KiB the price is a quarter of what it saves the loop, which else
- * would be held for 0.1 to 0.25 ms.
+ * Measured on one core of a server: handing over and taking back costs 29 µs of CPU, 16 of them on
+ * the loop. A KiB of a body takes 3 µs where messages are short (100 bytes), 0.5 where they are
+ * longer, 0.2 where there are few. So for ordinary messages the loop gains from 32 KiB on and the
+ * process loses nothing from about 64; below that a loop is held for 0.2 ms at the worst.
  */
 #define PAYS_BYTES (64u << 10)
-/* With the pool busy, so much is still translated on the loop: a few ms. */
+/* With the pool busy, so much is still translated on the loop: 3 ms at the worst. */
 #define BEARS_BYTES (1u << 20)
 
 struct ps_offload {

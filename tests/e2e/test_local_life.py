@@ -2,9 +2,13 @@
 """Models inside the gateway: queue and slots, clients that leave or are slow, loading, reload, drain,
 and failover between here and elsewhere."""
 
+import fcntl
 import json
 import random
 import re
+import select
+import sys
+import termios
 import threading
 
 import pytest
@@ -238,6 +242,58 @@ def test_a_thousand_requests_of_which_many_are_left(start):
     nothing_left(gateway)
     assert content(chat(gateway)) == SKY_ANSWER
     assert gateway.metric("penstock_engine_requests_queued") == 0
+
+
+def unread(connection):
+    """Bytes that the other end of a Unix socket has not read yet."""
+    count = bytearray(4)
+    fcntl.ioctl(connection.sock, termios.TIOCOUTQ, count)
+    return int.from_bytes(count, sys.byteorder)
+
+
+def answered(connection):
+    return bool(select.select([connection.sock], [], [], 0)[0])
+
+
+SIXTEEN = {**SMALL, "messages": user("schön \"und\" gut\n" * 128) * 6500}  # MiB, too long for any slot
+
+
+def test_sixteen_mebibytes_of_chat_do_not_hold_the_loop(start):
+    """Whoever asks after the gateway has read the last byte of it gets his answer first, at times."""
+    gateway = start(local(limits={"body_bytes": "32MiB"}))
+    body = json.dumps(SIXTEEN).encode()
+    assert len(body) > 16 << 20
+    overtaken = 0
+    with gateway.connect() as other:
+        for _ in range(50):
+            with Connection(gateway.address_of(1)) as connection:
+                connection.request("POST", "/v1/chat/completions", JSON, body)
+                until(lambda: unread(connection) == 0, "the body to be read")
+                other.request("GET", "/health/live")
+                assert other.read_response().status == 200
+                overtaken += not answered(connection)
+                answer = connection.read_response()
+                assert (answer.status, answer.error["code"]) == (400, "context_length_exceeded")
+            if overtaken:
+                break
+    assert overtaken
+    nothing_left(gateway)
+
+
+def test_clients_that_leave_while_their_prompt_is_read(start):
+    gateway = start(local(limits={"body_bytes": "32MiB"}))
+    body = json.dumps(SIXTEEN).encode()
+    before = None
+    for _ in range(6):
+        connection = Connection(gateway.address_of(1))
+        connection.request("POST", "/v1/chat/completions", JSON, body)
+        until(lambda: unread(connection) == 0, "the body to be read")
+        connection.close()
+        nothing_left(gateway)
+        before = before or gateway.descriptors()
+    until(lambda: gateway.descriptors() <= before, "the descriptors to be closed")
+    assert content(chat(gateway)) == SKY_ANSWER
+    until(lambda: gateway.metric("penstock_buffer_memory_bytes") < 1 << 20, "the buffers to be given back")
 
 
 def test_many_that_leave_leak_nothing(start):
