@@ -52,6 +52,40 @@ static bool passes(struct ps_slice name, int way)
     return false;
 }
 
+/* The same number by two families' names. The time of the reset is told in forms that differ, and
+ * is left out. */
+static const struct {
+    struct ps_slice openai;
+    struct ps_slice anthropic;
+} limits[] = {
+    {PS_SLICE_INIT("x-ratelimit-limit-requests"),
+     PS_SLICE_INIT("anthropic-ratelimit-requests-limit")},
+    {PS_SLICE_INIT("x-ratelimit-remaining-requests"),
+     PS_SLICE_INIT("anthropic-ratelimit-requests-remaining")},
+    {PS_SLICE_INIT("x-ratelimit-limit-tokens"), PS_SLICE_INIT("anthropic-ratelimit-tokens-limit")},
+    {PS_SLICE_INIT("x-ratelimit-remaining-tokens"),
+     PS_SLICE_INIT("anthropic-ratelimit-tokens-remaining")},
+};
+
+struct ps_slice ps_header_called(enum ps_family client, struct ps_slice name)
+{
+    struct ps_slice openai = PS_SLICE_LIT("x-ratelimit-");
+    struct ps_slice anthropic = PS_SLICE_LIT("anthropic-ratelimit-");
+    bool of_openai = name.len > openai.len && ps_slice_ieq(ps_slice(name.ptr, openai.len), openai);
+    bool of_anthropic =
+        name.len > anthropic.len && ps_slice_ieq(ps_slice(name.ptr, anthropic.len), anthropic);
+    bool wants_anthropic = client == PS_FAMILY_ANTHROPIC;
+    if ((!of_openai && !of_anthropic) || (wants_anthropic ? of_anthropic : of_openai)) {
+        return name;
+    }
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        if (ps_slice_ieq(name, wants_anthropic ? limits[i].openai : limits[i].anthropic)) {
+            return wants_anthropic ? limits[i].anthropic : limits[i].openai;
+        }
+    }
+    return PS_SLICE_NONE;
+}
+
 bool ps_header_goes_up(struct ps_slice name)
 {
     return passes(name, UP);

@@ -78,9 +78,12 @@ static int keep_headers(struct ps_exchange *ex, const struct ps_call_head *head)
         return -1;
     }
     for (size_t i = 0; i < head->header_count && at->header_count < PS_ANSWER_HEADERS; i++) {
-        if (ps_header_comes_down(head->headers[i].name)) {
+        struct ps_slice name = ps_header_comes_down(head->headers[i].name)
+                                   ? ps_header_called(ex->spec.family, head->headers[i].name)
+                                   : PS_SLICE_NONE;
+        if (name.len > 0) {
             struct ps_call_header *kept = &at->headers[at->header_count++];
-            kept->name = ps_arena_copy(ex->arena, head->headers[i].name);
+            kept->name = ps_arena_copy(ex->arena, name);
             kept->value = ps_arena_copy(ex->arena, head->headers[i].value);
             if (kept->name.ptr == NULL || kept->value.ptr == NULL) {
                 return -1;

@@ -165,5 +165,8 @@ void ps_exchange_info(const struct ps_exchange *ex, struct ps_answer_info *ret);
  * Names in any case. */
 bool ps_header_goes_up(struct ps_slice name);
 bool ps_header_comes_down(struct ps_slice name);
+/* How a client of this family calls a rate-limit header of another: static, or empty when it has no
+ * name for it. What is no rate-limit header keeps its own name. */
+struct ps_slice ps_header_called(enum ps_family client, struct ps_slice name);
 
 #endif

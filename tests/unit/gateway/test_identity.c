@@ -93,6 +93,31 @@ static void the_allow_list_has_two_directions(void **state)
     }
 }
 
+static void limits_are_called_as_the_client_calls_them(void **state)
+{
+    (void)state;
+    static const struct {
+        enum ps_family client;
+        const char *name;
+        const char *called; /* "": not told */
+    } cases[] = {
+        {PS_FAMILY_OPENAI, "anthropic-ratelimit-requests-limit", "x-ratelimit-limit-requests"},
+        {PS_FAMILY_GENERATE, "Anthropic-RateLimit-Tokens-Remaining",
+         "x-ratelimit-remaining-tokens"},
+        {PS_FAMILY_OPENAI, "anthropic-ratelimit-tokens-reset", ""},
+        {PS_FAMILY_ANTHROPIC, "x-ratelimit-limit-tokens", "anthropic-ratelimit-tokens-limit"},
+        {PS_FAMILY_ANTHROPIC, "x-ratelimit-reset-tokens", ""},
+        {PS_FAMILY_ANTHROPIC, "anthropic-ratelimit-tokens-reset",
+         "anthropic-ratelimit-tokens-reset"},
+        {PS_FAMILY_OPENAI, "x-ratelimit-reset-tokens", "x-ratelimit-reset-tokens"},
+        {PS_FAMILY_ANTHROPIC, "retry-after", "retry-after"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct ps_slice called = ps_header_called(cases[i].client, ps_slice_cstr(cases[i].name));
+        assert_true(ps_slice_eq_cstr(called, cases[i].called));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -101,6 +126,7 @@ int main(void)
         cmocka_unit_test_setup(an_empty_key_is_nobody_even_when_its_hash_is_configured, set_up),
         cmocka_unit_test_setup(without_keys_everybody_is_the_default_tenant, set_up),
         cmocka_unit_test(the_allow_list_has_two_directions),
+        cmocka_unit_test(limits_are_called_as_the_client_calls_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
