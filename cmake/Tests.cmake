@@ -120,6 +120,7 @@ if(NOT PENSTOCK_FUZZER)
             list(APPEND support_rooms ${room})
         endif()
     endforeach()
+    list(FILTER support_sources EXCLUDE REGEX "^${tests_dir}/support/faultfs/")
     list(FILTER support_sources INCLUDE REGEX "^${tests_dir}/support/[^/]+/")
     if(support_sources)
         message(FATAL_ERROR "tests/support/<room>/ only, found: ${support_sources}")
@@ -156,6 +157,31 @@ if(NOT PENSTOCK_FUZZER)
         endforeach()
     endforeach()
 
+    # tests/support/faultfs: a library for LD_PRELOAD. It runs inside of sanitized programs, before
+    # their runtime is up, so it is not sanitized itself.
+    if(NOT PENSTOCK_TEST_LABELS)
+        add_library(faultfs MODULE "${tests_dir}/support/faultfs/faultfs.c")
+        set_target_properties(faultfs PROPERTIES PREFIX "")
+        target_compile_definitions(faultfs PRIVATE _GNU_SOURCE)
+        target_compile_options(faultfs PRIVATE
+            $<TARGET_PROPERTY:penstock_options,INTERFACE_COMPILE_OPTIONS> -U_FORTIFY_SOURCE)
+        target_link_libraries(faultfs PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+    endif()
+
+    # tests/loop/<room>/<name>_driver.c: a program that e2e tests start, with the room's own calls
+    # for a door.
+    set(drivers "")
+    foreach(room IN LISTS PENSTOCK_ROOMS)
+        file(GLOB files CONFIGURE_DEPENDS "${tests_dir}/loop/${room}/*_driver.c")
+        foreach(file IN LISTS files)
+            cmake_path(GET file STEM name)
+            add_executable(${name} "${file}")
+            target_link_libraries(${name} PRIVATE penstock_${room})
+            string(TOUPPER "PENSTOCK_${name}" variable)
+            list(APPEND drivers "${variable}=$<TARGET_FILE:${name}>")
+        endforeach()
+    endforeach()
+
     # tests/e2e/test_*.py against the real binary, in the virtual environment of scripts/setup --test.
     # Without that environment these tests fail rather than vanish.
     if(TARGET penstock)
@@ -169,7 +195,11 @@ if(NOT PENSTOCK_FUZZER)
                     COMMAND "${PROJECT_SOURCE_DIR}/build/venv/bin/python" -m pytest -q "${file}"
                     WORKING_DIRECTORY "${tests_dir}")
                 set_property(TEST "${PENSTOCK_TEST_PREFIX}${name}" APPEND PROPERTY ENVIRONMENT
-                    "PENSTOCK_BIN=$<TARGET_FILE:penstock>")
+                    "PENSTOCK_BIN=$<TARGET_FILE:penstock>" ${drivers})
+                if(TARGET faultfs)
+                    set_property(TEST "${PENSTOCK_TEST_PREFIX}${name}" APPEND PROPERTY ENVIRONMENT
+                        "PENSTOCK_FAULTFS=$<TARGET_FILE:faultfs>")
+                endif()
             endif()
         endforeach()
     endif()
