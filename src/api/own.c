@@ -11,12 +11,20 @@
 
 static void answer_ready(struct ps_conn *conn)
 {
+    static const struct {
+        int status;
+        struct ps_slice text;
+    } answers[] = {
+        [PS_READINESS_READY] = {200, PS_SLICE_INIT("{\"status\":\"ready\"}\n")},
+        [PS_READINESS_DEGRADED] = {200, PS_SLICE_INIT("{\"status\":\"degraded\"}\n")},
+        [PS_READINESS_LOADING] = {503, PS_SLICE_INIT("{\"status\":\"loading\"}\n")},
+        [PS_READINESS_FAILED] = {503, PS_SLICE_INIT("{\"status\":\"failed\"}\n")},
+    };
     if (conn->server->draining || atomic_load(&conn->server->gl->gateway->draining)) {
         ps_reply(conn, 503, JSON, PS_SLICE_LIT("{\"status\":\"draining\"}\n"));
-    } else if (ps_gateway_loading(conn->server->gl->snapshot)) {
-        ps_reply(conn, 503, JSON, PS_SLICE_LIT("{\"status\":\"loading\"}\n"));
     } else {
-        ps_reply(conn, 200, JSON, PS_SLICE_LIT("{\"status\":\"ready\"}\n"));
+        enum ps_readiness readiness = ps_gateway_readiness(conn->server->gl->snapshot);
+        ps_reply(conn, answers[readiness].status, JSON, answers[readiness].text);
     }
 }
 

@@ -91,7 +91,7 @@ static void watch_loading(struct ps_timer *timer)
     if (app->draining) {
         return;
     }
-    if (ps_gateway_loading(app->snapshot)) {
+    if (ps_gateway_readiness(app->snapshot) == PS_READINESS_LOADING) {
         (void)ps_timer_set(timer, LOAD_LOOK_US);
     } else if (tell_failed(app) && !app->reloaded) {
         app->failed = true;

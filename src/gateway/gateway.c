@@ -166,14 +166,21 @@ struct ps_engine_port *ps_gateway_port(struct ps_gateway_loop *gl,
     return entry->port;
 }
 
-bool ps_gateway_loading(const struct ps_snapshot *snapshot)
+enum ps_readiness ps_gateway_readiness(const struct ps_snapshot *snapshot)
 {
+    size_t failed = 0;
     for (size_t i = 0; i < snapshot->provider_count; i++) {
         const struct ps_provider *provider = &snapshot->providers[i];
-        if (provider->dialect == NULL &&
-            ps_engine_state(provider->endpoints[0]->engine) == PS_ENGINE_LOADING) {
-            return true;
+        enum ps_engine_state state = provider->dialect == NULL
+                                         ? ps_engine_state(provider->endpoints[0]->engine)
+                                         : PS_ENGINE_READY;
+        if (state == PS_ENGINE_LOADING) {
+            return PS_READINESS_LOADING;
         }
+        failed += state == PS_ENGINE_FAILED ? 1 : 0;
     }
-    return false;
+    if (failed == 0) {
+        return PS_READINESS_READY;
+    }
+    return failed == snapshot->provider_count ? PS_READINESS_FAILED : PS_READINESS_DEGRADED;
 }

@@ -69,7 +69,9 @@ void ps_gateway_gauges(void *arg, struct ps_metrics_shard *shard)
     (void)pthread_mutex_lock(&gateway->lock);
     for (const struct ps_endpoint_state *e = gateway->endpoints; e != NULL; e = e->next) {
         int64_t not_before = atomic_load_explicit(&e->health.not_before, memory_order_relaxed);
-        set2(shard, PS_METRIC_TARGET_AVAILABLE, e->provider, e->url, not_before > now ? 0 : 1);
+        bool failed = e->engine != NULL && ps_engine_state(e->engine) == PS_ENGINE_FAILED;
+        set2(shard, PS_METRIC_TARGET_AVAILABLE, e->provider, e->url,
+             not_before > now || failed ? 0 : 1);
         if (e->engine != NULL) {
             set_engine(shard, e);
         } else {

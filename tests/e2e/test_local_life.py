@@ -551,7 +551,29 @@ def test_a_reload_with_a_model_that_fails_to_load_takes_nothing_down(start, how,
     assert answer.status in (404, 500, 502, 503), answer
     assert answer.error["message"]
     assert gateway.get("/health/live").status == 200
+    ready = gateway.get("/health/ready")
+    assert (ready.status, ready.json()) == (200, {"status": "degraded"})
+    assert gateway.metric("penstock_target_available", provider="two") == 0
+    assert gateway.metric("penstock_target_available", provider="embedded") == 1
+    gateway.configure(local(**cap))
+    reload_ok(gateway, 2)
+    assert gateway.get("/health/ready").json() == {"status": "ready"}
     assert gateway.process.poll() is None
+
+
+def test_with_no_model_left_it_is_not_ready(start):
+    gateway = start(local(), files={"m.gguf": damaged("unknown architecture")})
+    assert content(chat(gateway)) == SKY_ANSWER
+    gateway.configure(local(provider={"model_path": "m.gguf"}))
+    reload_ok(gateway)
+    until(lambda: gateway.get("/health/ready").json() == {"status": "failed"}, "the failure")
+    assert gateway.get("/health/ready").status == 503
+    assert gateway.get("/health/live").status == 200
+    assert chat(gateway).status == 500
+    gateway.configure(local())
+    reload_ok(gateway, 2)
+    until(lambda: gateway.get("/health/ready").status == 200, "ready again")
+    assert content(chat(gateway)) == SKY_ANSWER
 
 
 @pytest.mark.parametrize("cap", ["1MiB", "8GiB"])

@@ -88,7 +88,14 @@ struct ps_engine_port *ps_gateway_port(struct ps_gateway_loop *gl,
                                        struct ps_endpoint_state *endpoint);
 /* Unloads engines that nothing uses any more. Blocks for a step of theirs: not on a loop. */
 void ps_gateway_unload_retired(struct ps_gateway *gateway);
-/* Whether a model of the snapshot is still being loaded. Any thread. */
-bool ps_gateway_loading(const struct ps_snapshot *snapshot);
+/* What the models in this process make of a snapshot, as a load balancer wants to know. */
+enum ps_readiness {
+    PS_READINESS_READY,
+    PS_READINESS_DEGRADED, /* a model could not be loaded (after a reload); other providers answer */
+    PS_READINESS_LOADING,  /* a model is still being loaded */
+    PS_READINESS_FAILED,   /* no provider is left that could answer */
+};
+/* Any thread. */
+enum ps_readiness ps_gateway_readiness(const struct ps_snapshot *snapshot);
 
 #endif
