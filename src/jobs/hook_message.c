@@ -221,6 +221,13 @@ static void begin_payload(struct ps_buf *out, struct ps_slice type, const struct
                                  : PS_SLICE_NONE);
 }
 
+void ps_hook_bare_payload(struct ps_buf *out, struct ps_slice type, const struct ps_id *id,
+                          int64_t now_ms)
+{
+    begin_payload(out, type, id, now_ms);
+    ps_buf_cstr(out, "}}");
+}
+
 void ps_hooks_job_payload(struct ps_buf *out, const struct ps_id *id, enum ps_job_status status,
                           struct ps_slice error, int64_t now_ms)
 {

@@ -57,6 +57,9 @@ const char *ps_hook_url_parse(struct ps_slice url, struct ps_hook_url *ret);
 /* `secret` as configured ("whsec_" + base64). False when it is malformed. */
 bool ps_hook_sign(const char *secret, struct ps_slice id, int64_t timestamp_s,
                   struct ps_slice payload, char ret[PS_HOOK_SIGNATURE]);
+/* The payload with nothing but id and status, of a message that was enqueued without one. */
+void ps_hook_bare_payload(struct ps_buf *out, struct ps_slice type, const struct ps_id *id,
+                          int64_t now_ms);
 /* How long to wait after the try number `attempt` (from 1) failed, without jitter; -1: no more. */
 int64_t ps_hook_delay_ms(unsigned attempt);
 
