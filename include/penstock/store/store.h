@@ -342,7 +342,7 @@ struct ps_store_hook {
     uint64_t fence;
     unsigned attempt;
     struct ps_slice url;
-    struct ps_slice type; /* "job.completed" … */
+    struct ps_slice type;    /* "job.completed" … */
     struct ps_slice payload; /* empty: DUE ended the job; whoever delivers makes it of the row */
     int64_t created_ms;
 };
@@ -407,8 +407,8 @@ struct ps_store_out {
     size_t hook_count;
     struct ps_store_object object;
     struct ps_store_counts counts;
-    bool more;       /* the page is not the last */
-    bool finished;   /* SETTLE */
+    bool more;     /* the page is not the last */
+    bool finished; /* SETTLE */
     /* TAKE, DUE: when more becomes ready (in.now_ms: at once); 0: nothing waits. Batches that were
      * skipped do not count, nor do claims that may run out: DUE looks after those. */
     int64_t next_ms;
