@@ -110,6 +110,7 @@ ps_dialect_settings_of(const struct ps_dialect *dialect,
 
 extern const struct ps_dialect ps_dialect_openai;
 extern const struct ps_dialect ps_dialect_generate;
+extern const struct ps_dialect ps_dialect_anthropic;
 
 /* Hands one event up, with the raw bytes at hand when no event has carried them yet. False: stop.
  */
