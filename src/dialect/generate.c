@@ -35,6 +35,7 @@ const struct ps_dialect ps_dialect_generate = {
     .reader_feed = ps_generate_reader_feed,
     .reader_finish = ps_generate_reader_finish,
     .reads = PS_FOR(PS_OP_CHAT),
+    .neutral = ps_generate_neutral,
     .prompt = ps_generate_prompt,
     .writes = PS_FOR(PS_OP_CHAT),
     .writer_size = sizeof(struct ps_generate_writer),

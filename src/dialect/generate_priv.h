@@ -61,6 +61,11 @@ int ps_generate_reader_feed(struct ps_reader *reader, const char *ptr, size_t le
                             struct ps_fault *ret_fault);
 int ps_generate_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault);
 
+/* ---- generate_request.c ---- */
+
+int ps_generate_neutral(const struct ps_request *request, struct ps_arena *arena,
+                        struct ps_neutral *ret, struct ps_fault *ret_fault);
+
 /* ---- generate_prompt.c ---- */
 
 int ps_generate_prompt(struct ps_prompt_build *build, const struct ps_request *request);

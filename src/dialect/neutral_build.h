@@ -93,6 +93,11 @@ static inline bool ps_raw_says(struct ps_slice raw)
 {
     return raw.len > 2 && raw.ptr[0] == '"';
 }
+/* Whether it is a raw string that means this. */
+static inline bool ps_raw_word(struct ps_slice raw, const char *word)
+{
+    return ps_raw_begins(raw, '"') && ps_json_key_is(raw, ps_slice_cstr(word));
+}
 /* Whether two raw strings mean the same, escapes or not. */
 bool ps_raw_same(struct ps_slice a, struct ps_slice b);
 /* A raw string unescaped into the arena; ptr NULL when memory is short. */
@@ -113,6 +118,13 @@ int ps_build_url(struct ps_neutral_build *build, const struct ps_neutral_at *at,
 
 /* ---- tools ---- */
 
+/*
+ * A JSON schema as far as it can be told at its top: an object, whose type (when given) is a word
+ * or an array of words, properties an object, required an array of strings. `root`: parameters of a
+ * tool, which must be of the type object.
+ */
+int ps_build_schema(struct ps_neutral_build *build, const struct ps_neutral_at *at,
+                    const char *name, struct ps_slice raw, bool root, struct ps_slice *ret);
 /* Arguments that came as a JSON string holding JSON text: that text, checked to be an object. */
 int ps_build_arguments(struct ps_neutral_build *build, const struct ps_neutral_at *at,
                        const char *name, struct ps_slice raw, struct ps_slice *ret);

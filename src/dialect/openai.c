@@ -37,6 +37,9 @@ static void write_fault_event(const struct ps_fault *fault, struct ps_slice requ
     ps_buf_cstr(out, "\n\n");
 }
 
+/* Most servers of this family are not OpenAI's own, and know what its older models knew. */
+static const struct ps_dialect_settings defaults = {.old_max_tokens = true};
+
 const struct ps_dialect ps_dialect_openai = {
     .name = "openai",
     .family = PS_FAMILY_OPENAI,
@@ -48,7 +51,9 @@ const struct ps_dialect ps_dialect_openai = {
     .reader_init = ps_openai_reader_init,
     .reader_feed = ps_openai_reader_feed,
     .reader_finish = ps_openai_reader_finish,
-    .reads = PS_FOR(PS_OP_CHAT) | PS_FOR(PS_OP_COMPLETE) | PS_FOR(PS_OP_EMBED),
+    .reads = PS_FOR(PS_OP_CHAT) | PS_FOR(PS_OP_COMPLETE) | PS_FOR(PS_OP_EMBED) |
+             PS_FOR(PS_OP_RERANK) | PS_FOR(PS_OP_IMAGE),
+    .neutral = ps_openai_neutral,
     .prompt = ps_openai_prompt,
     .writer_size = sizeof(struct ps_openai_writer),
     .writes = PS_FOR(PS_OP_CHAT) | PS_FOR(PS_OP_COMPLETE) | PS_FOR(PS_OP_EMBED),
@@ -59,8 +64,11 @@ const struct ps_dialect ps_dialect_openai = {
     .write_fault = write_fault,
     .write_fault_event = write_fault_event,
     .own = ~0U,
-    .translates = PS_FOR(PS_OP_CHAT),
+    .translates =
+        PS_FOR(PS_OP_CHAT) | PS_FOR(PS_OP_COMPLETE) | PS_FOR(PS_OP_EMBED) | PS_FOR(PS_OP_RERANK),
+    .defaults = &defaults,
     .encode = ps_openai_encode,
+    .encode_neutral = ps_openai_encode_neutral,
     .decoder_size = sizeof(struct ps_openai_decoder),
     .decoder_init = ps_openai_decoder_init,
     .decoder_deinit = ps_openai_decoder_deinit,

@@ -276,7 +276,7 @@ static int encode_pass(const struct ps_request *request, const struct ps_encode_
 
 /* ---- the door ---- */
 
-static const char *path_of(enum ps_operation operation)
+const char *ps_openai_path_of(enum ps_operation operation)
 {
     switch (operation) {
     case PS_OP_CHAT:
@@ -299,10 +299,16 @@ static const char *path_of(enum ps_operation operation)
     }
 }
 
+static bool streams(enum ps_operation operation)
+{
+    return operation != PS_OP_EMBED && operation != PS_OP_RERANK;
+}
+
 int ps_openai_encode(const struct ps_request *request, const struct ps_encode_options *options,
                      struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault)
 {
-    *ret = (struct ps_encoded){.method = "GET", .path = ps_slice_cstr(path_of(request->operation))};
+    *ret = (struct ps_encoded){.method = "GET",
+                               .path = ps_slice_cstr(ps_openai_path_of(request->operation))};
     if (request->operation == PS_OP_PASS) {
         return encode_pass(request, options, arena, ret, ret_fault);
     }
@@ -314,9 +320,6 @@ int ps_openai_encode(const struct ps_request *request, const struct ps_encode_op
     ret->method = "POST";
     ret->content_type = PS_SLICE_LIT("application/json");
     ret->has_body = true;
-    ret->stream = request->stream && request->operation != PS_OP_EMBED;
-    if (request->family != PS_FAMILY_OPENAI) {
-        return ps_openai_encode_neutral(request, options, arena, ret, ret_fault);
-    }
+    ret->stream = request->stream && streams(request->operation);
     return encode_body(request, options, arena, ret) == 0 ? 0 : ps_body_out_of_memory(ret_fault);
 }

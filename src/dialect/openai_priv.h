@@ -91,14 +91,20 @@ void ps_openai_write_logprobs(struct ps_openai_writer *writer, struct ps_buf *ou
 /* openai_embedding.c: one element of a list of embeddings. */
 void ps_openai_write_embedding(const struct ps_event *event, bool base64, struct ps_buf *out);
 
-/* ---- back: openai_encode.c, openai_neutral.c ---- */
+/* ---- front: openai_request.c ---- */
+
+int ps_openai_neutral(const struct ps_request *request, struct ps_arena *arena,
+                      struct ps_neutral *ret, struct ps_fault *ret_fault);
+
+/* ---- back: openai_encode.c, openai_neutral.c, openai_neutral_messages.c ---- */
 
 int ps_openai_encode(const struct ps_request *request, const struct ps_encode_options *options,
                      struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault);
-/* The body of a chat completion out of the neutral form. */
-int ps_openai_encode_neutral(const struct ps_request *request,
-                             const struct ps_encode_options *options, struct ps_arena *arena,
-                             struct ps_encoded *ret, struct ps_fault *ret_fault);
+const char *ps_openai_path_of(enum ps_operation operation);
+/* Out of the neutral form: the path and body; only the body; `"messages":[…]` of it. */
+int ps_openai_encode_neutral(struct ps_encode *encode);
+int ps_openai_write_body(struct ps_encode *encode);
+int ps_openai_write_messages(struct ps_encode *encode);
 /* `"model":"…"` or only the string, in the arena; ptr NULL when that is exhausted. */
 struct ps_slice ps_openai_model_text(struct ps_slice model, bool with_key, struct ps_arena *arena);
 

@@ -25,7 +25,7 @@
  */
 
 #define PS_NEUTRAL_MESSAGES 100000 /* messages, and parts in all */
-#define PS_NEUTRAL_TOOLS    4096
+#define PS_NEUTRAL_TOOLS    512
 #define PS_NEUTRAL_STOPS    64
 #define PS_NEUTRAL_INPUTS   4096
 #define PS_NEUTRAL_EXTRAS   64

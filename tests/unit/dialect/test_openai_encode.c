@@ -266,15 +266,18 @@ static void writes_chats_for_generate(void **state)
          "\"top_p\":1,\"stop\":[\"a\"],\"model\":null_is_not_here}",
          false, false, "m", NULL},
         {"{\"messages\":[ "
-         "{\"role\":\"user\",\"content\":[1]}],\"system\":\"be\",\"max_tokens\":5,\"temperature\":"
-         "0.50,"
+         "{\"role\":\"user\",\"content\":\"x\"}],\"system\":\"be\",\"max_tokens\":5,"
+         "\"temperature\":0.50,"
          "\"top_p\":1,\"stop\":[\"a\"]}",
          false, false, "m",
-         "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"be\"}, "
-         "{\"role\":\"user\",\"content\":[1]}],"
+         "{\"model\":\"m\",\"messages\":[{\"role\":\"system\",\"content\":\"be\"},"
+         "{\"role\":\"user\",\"content\":\"x\"}],"
          "\"max_tokens\":5,\"temperature\":0.50,\"top_p\":1,\"stop\":[\"a\"]}"},
-        {"{\"messages\":[{\"role\":\"user\"}]}", false, false, "",
-         "{\"messages\":[{\"role\":\"user\"}]}"},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},"
+         "{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://x/y\"}}]}]}",
+         false, false, "",
+         "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"a\"},"
+         "{\"type\":\"image_url\",\"image_url\":{\"url\":\"https://x/y\"}}]}]}"},
         {"say \"\\\n\x01\"", true, true, "m",
          "{\"model\":\"m\",\"messages\":[{\"role\":\"user\",\"content\":\"say "
          "\\\"\\\\\\n\\u0001\\\"\"}],"
