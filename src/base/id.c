@@ -88,6 +88,24 @@ void ps_id_make(struct ps_id *id, const char *prefix)
     at[16] = '\0';
 }
 
+bool ps_id_read(struct ps_id *ret, const char *prefix, struct ps_slice text)
+{
+    size_t len = strlen(prefix);
+
+    if (text.len != len + TIME_CHARS + RANDOM_BYTES * 8 / 5 || text.len >= PS_ID_MAX ||
+        memcmp(text.ptr, prefix, len) != 0) {
+        return false;
+    }
+    for (size_t i = len; i < text.len; i++) {
+        if (text.ptr[i] == '\0' || strchr(alphabet, text.ptr[i]) == NULL) {
+            return false;
+        }
+    }
+    memset(ret, 0, sizeof(*ret));
+    memcpy(ret->text, text.ptr, text.len);
+    return true;
+}
+
 bool ps_id_is_sane(struct ps_slice text)
 {
     if (text.len < 1 || text.len > 128) {

@@ -30,9 +30,13 @@
     X(MODEL_NOT_FOUND, 404, "invalid_request_error", "model_not_found", false)                     \
     X(METHOD_NOT_ALLOWED, 405, "invalid_request_error", "method_not_allowed", false)               \
     X(REQUEST_TIMEOUT, 408, "invalid_request_error", "request_timeout", false)                     \
+    X(CONFLICT, 409, "invalid_request_error", "conflict", false)                                   \
+    X(IDEMPOTENCY, 409, "invalid_request_error", "idempotency_key_reused", false)                  \
     X(BODY_TOO_LARGE, 413, "invalid_request_error", "request_too_large", false)                    \
+    X(FILE_TOO_LARGE, 413, "invalid_request_error", "file_too_large", false)                       \
     X(URI_TOO_LONG, 414, "invalid_request_error", "uri_too_long", false)                           \
     X(UNSUPPORTED_MEDIA, 415, "invalid_request_error", "unsupported_media_type", false)            \
+    X(RANGE, 416, "invalid_request_error", "range_not_satisfiable", false)                         \
     X(EXPECTATION_FAILED, 417, "invalid_request_error", "expectation_failed", false)               \
     X(HEADERS_TOO_LARGE, 431, "invalid_request_error", "headers_too_large", false)                 \
     X(NOT_IMPLEMENTED, 501, "invalid_request_error", "not_implemented", false)                     \
@@ -44,6 +48,8 @@
     X(NO_MEMORY, 503, "server_error", "out_of_memory", false)                                      \
     X(OVERLOADED, 503, "server_error", "server_is_overloaded", false)                              \
     X(DRAINING, 503, "server_error", "server_is_shutting_down", false)                             \
+    X(STORE_FAILED, 503, "server_error", "storage_unavailable", false)                             \
+    X(DISK_FULL, 503, "server_error", "disk_full", false)                                          \
     X(QUEUE_FULL, 503, "server_error", "upstream_queue_full", true)                                \
     X(LOADING, 503, "server_error", "model_is_loading", true)                                      \
     X(NO_TARGET, 503, "server_error", "no_target_available", false)                                \

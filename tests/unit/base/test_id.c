@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,29 @@ static void test_shape_and_time(void **state)
         (void)decode(id.text + len + 18, 8);
         assert_true(ps_id_is_sane(ps_slice_cstr(id.text)));
     }
+}
+
+static void test_reads_its_own(void **state)
+{
+    struct ps_id id;
+    struct ps_id read;
+    char text[PS_ID_MAX + 2];
+
+    (void)state;
+    ps_id_make(&id, "batch_");
+    assert_true(ps_id_read(&read, "batch_", ps_slice_cstr(id.text)));
+    assert_string_equal(read.text, id.text);
+    assert_false(ps_id_read(&read, "job_", ps_slice_cstr(id.text)));
+    assert_false(ps_id_read(&read, "batch_", PS_SLICE_NONE));
+    assert_false(ps_id_read(&read, "batch_", PS_SLICE_LIT("batch_")));
+    for (size_t i = 0; id.text[i] != '\0'; i++) {
+        memcpy(text, id.text, sizeof(id.text));
+        assert_false(ps_id_read(&read, "batch_", ps_slice(text, i)));
+        text[i] = i % 2 == 0 ? '\0' : 'U';
+        assert_false(ps_id_read(&read, "batch_", ps_slice(text, strlen(id.text))));
+    }
+    (void)snprintf(text, sizeof(text), "%s0", id.text);
+    assert_false(ps_id_read(&read, "batch_", ps_slice_cstr(text)));
 }
 
 static int compare(const void *a, const void *b)
@@ -150,7 +174,8 @@ static void test_clocks_advance(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_shape_and_time),     cmocka_unit_test(test_unique_over_threads),
+        cmocka_unit_test(test_shape_and_time),
+        cmocka_unit_test(test_reads_its_own),     cmocka_unit_test(test_unique_over_threads),
         cmocka_unit_test(test_random_bytes_cover), cmocka_unit_test(test_sane),
         cmocka_unit_test(test_clocks_advance),
     };
