@@ -33,6 +33,7 @@ enum ps_field_kind {
     PS_FIELD_MESSAGE,  /* an object with a role */
     PS_FIELD_ROLE,     /* a string */
     PS_FIELD_OBJECT,
+    PS_FIELD_WEBHOOK,   /* a string, or an object */
     PS_FIELD_FORBIDDEN, /* would choose a host or a key */
 };
 

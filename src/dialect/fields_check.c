@@ -230,6 +230,10 @@ static int check_kind(const struct subject *s)
         return check_messages(s);
     case PS_FIELD_OBJECT:
         return type == PS_JSON_OBJECT ? 0 : refuse(s, "an object");
+    case PS_FIELD_WEBHOOK:
+        return type == PS_JSON_STRING || type == PS_JSON_OBJECT
+                   ? 0
+                   : refuse(s, "a URL, or an object with one");
     case PS_FIELD_FORBIDDEN:
         return ps_fault_set(
             s->fault, PS_FAULT_FORBIDDEN_FIELD, s->rule->path,

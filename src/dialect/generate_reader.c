@@ -23,6 +23,7 @@ enum {
     SEED,
     STREAM,
     BACKGROUND,
+    WEBHOOK,
     OTHERS,
 };
 
@@ -38,6 +39,7 @@ static const struct ps_field_rule rules[] = {
     [SEED] = {"seed", PS_FIELD_INT, true, CHAT, 0, 0, 0},
     [STREAM] = {"stream", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
     [BACKGROUND] = {"background", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
+    [WEBHOOK] = {"webhook", PS_FIELD_WEBHOOK, true, CHAT, 0, 0, 0},
     [OTHERS] = {"messages.*", PS_FIELD_MESSAGE, false, 0, 0, 0, 0},
     {"messages.*.role", PS_FIELD_ROLE, false, 0, 0, 0, 0},
     {"stop.*", PS_FIELD_STOP_ITEM, false, 0, 0, 0, 0},
@@ -165,6 +167,7 @@ static int finish_text(struct ps_generate_reader *reader, struct ps_generate_val
         return ps_body_out_of_memory(ret_fault);
     }
     values->prompt = ps_buf_view(&reader->text);
+    values->bare = true;
     request->stream = reader->base.options.want_text;
     return 0;
 }
@@ -245,6 +248,7 @@ static int take_pieces(const struct ps_generate_reader *reader, struct ps_genera
         {SEED, &values->seed},
         {TEMPERATURE, &values->temperature},
         {STOP, &values->stop},
+        {WEBHOOK, &values->webhook},
     };
 
     for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {

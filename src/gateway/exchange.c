@@ -183,6 +183,12 @@ static bool speaks(const struct ps_exchange *ex, const struct ps_target *target)
                            : ps_dialect_has_writer(ex->dialect, ex->spec.operation);
 }
 
+static bool wants_background(const struct ps_exchange *ex)
+{
+    return ex->spec.on_background != NULL &&
+           (ex->request.background || (ex->spec.prefer_background && !ex->request.stream));
+}
+
 static void prepare(struct ps_exchange *ex)
 {
     struct ps_fault fault;
@@ -190,7 +196,7 @@ static void prepare(struct ps_exchange *ex)
         ps_exchange_fail(ex, &fault);
         return;
     }
-    if (ex->request.background && !ex->spec.background) {
+    if (ex->request.background && !ex->spec.background && ex->spec.on_background == NULL) {
         /* The door queues such requests; this one came by another way. */
         (void)ps_fault_set(&fault, PS_FAULT_UNSUPPORTED_OPERATION, "background",
                            "Background generation needs the job queue, which is not at hand.");
@@ -207,6 +213,11 @@ static void prepare(struct ps_exchange *ex)
             ps_exchange_fail(ex, &fault);
             return;
         }
+    }
+    if (wants_background(ex)) {
+        ps_exchange_enter(ex, PS_EXCHANGE_FLUSHING);
+        ex->spec.on_background(ex->front_arg);
+        return;
     }
     ps_routing_init(&ex->routing, ex->route);
     ps_exchange_enter(ex, PS_EXCHANGE_ATTEMPTING);

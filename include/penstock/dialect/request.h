@@ -62,7 +62,9 @@ struct ps_generate_values {
     struct ps_slice temperature;
     struct ps_slice top_p;
     struct ps_slice seed;
-    struct ps_slice stop; /* a string or an array of strings */
+    struct ps_slice stop;    /* a string or an array of strings */
+    struct ps_slice webhook; /* a string or an object: whom a job tells its end */
+    bool bare;               /* the body was not JSON: all of it is the prompt */
 };
 
 struct ps_request {

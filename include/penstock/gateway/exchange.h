@@ -114,6 +114,13 @@ struct ps_exchange_spec {
     struct ps_id request_id;
     int64_t received_us; /* when the head was complete */
     bool background;     /* a job, which waits behind live requests wherever there is a queue */
+    /*
+     * The request asks to be a job, and its fields and model were found fit: the exchange does no
+     * more, the front takes the body (ps_exchange_request) and ends it. Called as the others are,
+     * instead of them. NULL: such a request is refused, unless it is a job already.
+     */
+    void (*on_background)(void *arg);
+    bool prefer_background; /* the head asks for it too, where no stream is wanted */
 };
 
 struct ps_exchange;
