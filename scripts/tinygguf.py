@@ -13,6 +13,11 @@ What it does, in order:
 
 The result talks nonsense on purpose: it exists so that a server can be run and
 measured with no download.  train_tiny.py uses the same module for a trained one.
+
+A model whose tokens cost as much as those of one in earnest, in a second (93 million
+weights, 99 MB; not for the repository):
+
+    python3 tinygguf.py --out random-90m.gguf --90m
 """
 import argparse
 import array
@@ -265,6 +270,8 @@ def kv_arr(key, kind, values):
 
 
 def pack_tensor(values, kind):
+    if isinstance(values, bytes):                       # packed already
+        return values
     if kind == GGML_F32:
         return array.array("f", values).tobytes()
     if kind == GGML_F16:
@@ -370,6 +377,44 @@ def random_tensors(cfg, tok, seed, raw_bytes):
     return out
 
 
+def random_q8_0(r, dims, first=None, still=False):
+    """A tensor of uniform random bytes as Q8_0, without a Python object per weight: its spread is
+    1/sqrt(dims[0]).  `first`: the value of the first weight of each row, with a block of its own.
+    `still`: channel 0 of what it puts out is 0."""
+    spread = 1.0 / math.sqrt(dims[0])
+    n = math.prod(dims) // 32
+    scale = struct.pack("<e", spread / (255 / math.sqrt(12)))
+    noise = r.randbytes(n * 32).translate(bytes(range(128)) + b"\x81" + bytes(range(129, 256)))
+    out = bytearray(n * 34)
+    for at in (0, 1):
+        out[at::34] = scale[at:at + 1] * n
+    for at in range(32):
+        out[2 + at::34] = noise[at * n:(at + 1) * n]
+    row = dims[0] // 32 * 34
+    if still:
+        out[:row] = bytes(row)
+    for t, value in enumerate(first or ()):
+        d = max(abs(value), 4 * spread) / 127
+        rest = (max(-127, min(127, round(r.gauss(0, spread) / d))) for _ in range(31))
+        out[t * row:t * row + 34] = struct.pack("<e32b", d, round(value / d), *rest)
+    return bytes(out)
+
+
+def quick_tensors(cfg, tok, seed):
+    """As random_tensors, but Q8_0 from the start, for models too large to go through lists.  No
+    layer writes to channel 0, which so many would drown."""
+    r, out = random.Random(seed), []
+    printable = {B2U[b] for b in range(32, 127)}
+    bias = [0.0 if t >= len(SPECIALS) and tok.types[t] == 1 and all(c in printable for c in s)
+            else -60.0 for t, s in enumerate(tok.tokens)]
+    first = {"token_embd.weight": [3.0] * len(bias), "output.weight": bias}
+    for name, dims in shapes(cfg, len(tok.tokens), tied=False):
+        still = name.endswith(("attn_output.weight", "ffn_down.weight"))
+        data = [1.0] * dims[0] if len(dims) == 1 else random_q8_0(r, dims, first.get(name), still)
+        out.append((name, dims, data))
+    return out
+
+
 def make_tokenizer(vocab, seed=1, docs=3000):
     r = random.Random(seed)
     return Tokenizer(learn_bpe([document(r) for _ in range(docs)],
@@ -389,13 +434,19 @@ def main():
     ap.add_argument("--seed", type=int, default=7)
     ap.add_argument("--raw-bytes", action="store_true",
                     help="let it emit any byte, so invalid UTF-8 too")
+    ap.add_argument("--90m", dest="large", action="store_true",
+                    help="93 million weights as Q8_0, whatever else is said but --seed")
     a = ap.parse_args()
+    if a.large:
+        a.embd, a.layers, a.heads, a.ff, a.vocab, a.ctx = 768, 12, 12, 2304, 960, 4096
+        a.type = "q8_0"
     cfg = {k: getattr(a, k) for k in ("embd", "layers", "heads", "ff", "ctx")}
     tok = make_tokenizer(a.vocab)
-    t = random_tensors(cfg, tok, a.seed, a.raw_bytes)
-    n = write_gguf(a.out, cfg, tok, t, f"tiny-random-{a.embd}x{a.layers}",
+    t = quick_tensors(cfg, tok, a.seed) if a.large else \
+        random_tensors(cfg, tok, a.seed, a.raw_bytes)
+    n = write_gguf(a.out, cfg, tok, t, f"random-{a.embd}x{a.layers}",
                    {"f32": GGML_F32, "f16": GGML_F16, "q8_0": GGML_Q8_0}[a.type])
-    print(f"{a.out}: {n} bytes, {sum(len(d) for _, _, d in t)} parameters, "
+    print(f"{a.out}: {n} bytes, {sum(math.prod(dims) for _, dims, _ in t)} parameters, "
           f"{len(tok.tokens)} tokens, {len(tok.merges)} merges", file=sys.stderr)
 
 
