@@ -12,11 +12,12 @@
 static const struct ps_dialect *const dialects[] = {
     &ps_dialect_openai,
     &ps_dialect_generate,
+    &ps_dialect_anthropic,
 };
 #define DIALECT_COUNT (sizeof(dialects) / sizeof(dialects[0]))
 
 /* Those that have an upstream. */
-static const char *const names[] = {"openai", NULL};
+static const char *const names[] = {"openai", "anthropic", NULL};
 
 static bool has_upstream(const struct ps_dialect *dialect)
 {
