@@ -63,17 +63,21 @@ const struct ps_jobs_endpoint *ps_jobs_endpoint(struct ps_slice path);
  * called at most a few times a second, and at the end; what there is to see is read from the store.
  */
 struct ps_jobs_watch {
-    struct ps_link link; /* the hub's, under its lock */
+    struct ps_link link; /* the hub's, under its lock, as the next four */
     struct ps_message message;
-    struct ps_mailbox *mailbox;
-    struct ps_id id;
+    struct ps_jobs *jobs;
     bool posted;
+    bool moved;
     bool over;
+    /* filled by the watcher */
+    struct ps_mailbox *mailbox; /* of its loop; stays open until `gone` */
+    struct ps_id id;
     void (*fn)(struct ps_jobs_watch *watch);
     void (*gone)(struct ps_jobs_watch *watch); /* after _unwatch: the memory is free to go */
 };
 void ps_jobs_watch(struct ps_jobs *jobs, struct ps_jobs_watch *watch);
-/* No fn after it; `gone` comes, perhaps at once, when no message is under way any more. */
+/* On the watcher's loop. No fn after it; `gone` comes, perhaps at once, when no message is under
+ * way any more. */
 void ps_jobs_unwatch(struct ps_jobs *jobs, struct ps_jobs_watch *watch);
 
 /* Of a single job that runs now: what has been generated so far. Any thread. False: it does not

@@ -76,6 +76,30 @@
       "Tokens generated in this process.", "provider")                                             \
     X(ENGINE_BUSY, COUNTER, NONE, "engine_busy_seconds_total",                                     \
       "Time in which a model in this process computed.", "provider")                               \
+    X(JOBS, GAUGE, NONE, "jobs",                                                                   \
+      "Jobs and lines of batches that wait or run.", "state")                                      \
+    X(JOBS_OLDEST, GAUGE, NONE, "jobs_oldest_waiting_seconds",                                     \
+      "Age of the oldest work that waits and may run.", NULL)                                      \
+    X(JOB_RESULTS, COUNTER, NONE, "job_results_total",                                             \
+      "Jobs and lines of batches that have ended.", "endpoint", "outcome")                         \
+    X(JOB_CALLS, COUNTER, NONE, "job_calls_total",                                                 \
+      "Requests made for jobs, by what their answer meant.", "endpoint", "verdict")                \
+    X(BATCHES, GAUGE, NONE, "batches",                                                             \
+      "Batches that have not ended.", "status")                                                    \
+    X(BATCHES_ENDED, COUNTER, NONE, "batches_ended_total",                                         \
+      "Batches that have ended.", "status")                                                        \
+    X(STORE_COMMANDS, COUNTER, NONE, "store_commands_total",                                       \
+      "Commands to the store.", NULL)                                                              \
+    X(STORE_COMMITS, COUNTER, NONE, "store_commits_total",                                         \
+      "Transactions of the store, several commands each.", NULL)                                   \
+    X(STORE_FAILURES, COUNTER, NONE, "store_failures_total",                                       \
+      "Transactions that could not be committed.", NULL)                                           \
+    X(STORE_QUEUE, GAUGE, NONE, "store_queue",                                                     \
+      "Commands that wait for the store.", NULL)                                                   \
+    X(STORE_LOG, GAUGE, NONE, "store_log_bytes",                                                   \
+      "Size of the write-ahead log.", NULL)                                                        \
+    X(STORE_FILE_BYTES, GAUGE, NONE, "store_file_bytes",                                           \
+      "Bytes of the uploaded files and of results.", NULL)                                         \
     X(PROCESS_MEMORY, GAUGE, NONE, "process_resident_memory_bytes", "Resident memory.", NULL)      \
     X(PROCESS_CPU, COUNTER, NONE, "process_cpu_seconds_total", "User and system CPU time.", NULL)  \
     X(PROCESS_FDS, GAUGE, NONE, "process_open_fds", "Open file descriptors.", NULL)                \
