@@ -40,13 +40,15 @@ int ps_openai_decoder_init(struct ps_decoder *base, struct ps_slice content_type
 {
     struct ps_openai_decoder *decoder = (struct ps_openai_decoder *)base;
     enum ps_operation operation = base->options.operation;
-    bool answers = operation == PS_OP_CHAT || operation == PS_OP_COMPLETE;
+    bool responses = base->options.front == PS_FAMILY_RESPONSES && !base->options.fields;
+    bool answers = (operation == PS_OP_CHAT && !responses) || operation == PS_OP_COMPLETE;
 
     decoder->mode = mode_of(&base->options, content_type);
     decoder->has_finish = answers;
     ps_sse_init(&decoder->sse, base->options.event_bytes, false, ps_openai_on_sse, decoder);
     ps_buf_init(&decoder->text, base->options.event_bytes);
     ps_buf_init(&decoder->body, base->options.event_bytes);
+    ps_buf_init(&decoder->calls, PS_OPENAI_CALL_BYTES);
     ps_openai_repeat_init(&decoder->repeat);
     if (ps_openai_found_init(&decoder->found, answers,
                              decoder->mode == PS_OPENAI_WHOLE && !base->options.fields) != 0) {
@@ -64,6 +66,7 @@ void ps_openai_decoder_deinit(struct ps_decoder *base)
     ps_sse_deinit(&decoder->sse);
     ps_buf_deinit(&decoder->text);
     ps_buf_deinit(&decoder->body);
+    ps_buf_deinit(&decoder->calls);
 }
 
 enum ps_decode ps_openai_out_of_memory(struct ps_openai_decoder *decoder)
@@ -185,7 +188,8 @@ static enum ps_finish finish_of(struct ps_slice word)
     return PS_FINISH_OTHER;
 }
 
-bool ps_openai_emit_finish(struct ps_openai_decoder *decoder, uint32_t choice, struct ps_slice word)
+bool ps_openai_emit_finish(struct ps_openai_decoder *decoder, uint32_t choice, struct ps_slice word,
+                           struct ps_slice stop)
 {
     struct ps_event event = {
         .kind = PS_EVENT_FINISH,
@@ -193,6 +197,7 @@ bool ps_openai_emit_finish(struct ps_openai_decoder *decoder, uint32_t choice, s
         .usage = PS_USAGE_NONE,
         .finish = finish_of(word),
         .finish_text = word,
+        .text = stop,
     };
 
     return ps_decoder_emit(&decoder->base, &event);
@@ -202,6 +207,9 @@ bool ps_openai_emit_usage(struct ps_openai_decoder *decoder, const struct ps_usa
 {
     struct ps_event event = {.kind = PS_EVENT_USAGE, .usage = *usage};
 
+    if (decoder->base.options.fields) {
+        ps_openai_more_usage(&decoder->found, &event.usage);
+    }
     return ps_decoder_emit(&decoder->base, &event);
 }
 

@@ -116,12 +116,7 @@ enum ps_openai_mode {
     PS_OPENAI_BYTES,  /* anything else */
 };
 
-/* How one of several answers in a whole answer ended. */
-struct ps_openai_ending {
-    uint32_t choice;
-    uint32_t word_len;
-    char word[24];
-};
+#define PS_OPENAI_CALL_BYTES 12288
 
 struct ps_openai_decoder {
     struct ps_decoder base;
@@ -130,6 +125,7 @@ struct ps_openai_decoder {
     struct ps_openai_found found;
     struct ps_openai_repeat repeat; /* streams of answers */
     struct ps_buf text;             /* unescaped, for the event at hand */
+    struct ps_buf calls;            /* fields: tool calls so far */
 
     struct ps_sse sse;
     bool finishing;       /* the stream's framing has ended */
@@ -160,10 +156,25 @@ enum ps_decode ps_openai_whole_finish(struct ps_openai_decoder *decoder);
 /* What both do with what one answer among several says. Each returns false to stop. */
 bool ps_openai_emit_text(struct ps_openai_decoder *decoder, enum ps_event_kind kind,
                          uint32_t choice, struct ps_slice raw);
-bool ps_openai_emit_finish(struct ps_openai_decoder *decoder, uint32_t choice,
-                           struct ps_slice word);
+bool ps_openai_emit_finish(struct ps_openai_decoder *decoder, uint32_t choice, struct ps_slice word,
+                           struct ps_slice stop);
 bool ps_openai_emit_usage(struct ps_openai_decoder *decoder, const struct ps_usage *usage);
 bool ps_openai_emit_fault(struct ps_openai_decoder *decoder, const struct ps_openai_error *error);
+
+/* openai_said.c: with fields. Raw values of the event at hand; the first three as they stand at the
+ * paths that are looked for, the others from `object`, the choice that ps_openai_choice_at gives.
+ */
+bool ps_openai_emit_content(struct ps_openai_decoder *decoder, enum ps_event_kind kind,
+                            uint32_t choice, struct ps_slice raw);
+bool ps_openai_emit_tools(struct ps_openai_decoder *decoder, uint32_t choice, struct ps_slice raw);
+struct ps_slice ps_openai_choice_at(const struct ps_openai_found *found, uint32_t position);
+bool ps_openai_emit_annotations(struct ps_openai_decoder *decoder, uint32_t choice,
+                                struct ps_slice object);
+/* The stop string that was met; lives until the next event. */
+struct ps_slice ps_openai_stop_of(struct ps_openai_decoder *decoder, struct ps_slice object);
+void ps_openai_more_usage(const struct ps_openai_found *found, struct ps_usage *usage);
+/* Embeddings or scores of a whole answer. */
+bool ps_openai_emit_list(struct ps_openai_decoder *decoder);
 
 /* ---- openai_fault.c ---- */
 

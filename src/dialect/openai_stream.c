@@ -22,7 +22,19 @@ static bool emit_other(struct ps_openai_decoder *decoder)
     return ps_decoder_emit_kind(&decoder->base, PS_EVENT_OPAQUE);
 }
 
-static bool emit_choice(struct ps_openai_decoder *decoder, const struct ps_found_choice *choice)
+/* One thing that a choice says; `raw` is a string, or content in parts, or tool calls. */
+static bool emit_said(struct ps_openai_decoder *decoder, enum ps_event_kind kind, uint32_t choice,
+                      struct ps_slice raw)
+{
+    if (!decoder->base.options.fields) {
+        return ps_openai_emit_text(decoder, kind, choice, PS_SLICE_NONE);
+    }
+    return kind == PS_EVENT_TOOL_CALL ? ps_openai_emit_tools(decoder, choice, raw)
+                                      : ps_openai_emit_content(decoder, kind, choice, raw);
+}
+
+static bool emit_choice(struct ps_openai_decoder *decoder, const struct ps_found_choice *choice,
+                        uint32_t position)
 {
     const struct ps_openai_found *found = &decoder->found;
     const struct {
@@ -34,16 +46,16 @@ static bool emit_choice(struct ps_openai_decoder *decoder, const struct ps_found
         {PS_EVENT_REFUSAL, choice->refusal},
         {PS_EVENT_TOOL_CALL, choice->tools},
     };
+    bool any = choice->media;
 
     for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
         if (said[i].piece.len == 0) {
             continue;
         }
+        any = true;
         mark(decoder->begun, choice->index);
-        if (!ps_openai_emit_text(decoder, said[i].kind, choice->index,
-                                 said[i].kind != PS_EVENT_TOOL_CALL
-                                     ? ps_openai_found_raw(found, said[i].piece)
-                                     : PS_SLICE_NONE)) {
+        if (!emit_said(decoder, said[i].kind, choice->index,
+                       ps_openai_found_raw(found, said[i].piece))) {
             return false;
         }
     }
@@ -52,15 +64,17 @@ static bool emit_choice(struct ps_openai_decoder *decoder, const struct ps_found
             .kind = PS_EVENT_MEDIA, .choice = choice->index, .usage = PS_USAGE_NONE};
 
         mark(decoder->begun, choice->index);
-        if (!ps_decoder_emit(&decoder->base, &event)) {
-            return false;
-        }
+        return ps_decoder_emit(&decoder->base, &event);
     }
-    return true;
+    /* Citations come in chunks of their own, or with the end. */
+    return any || !decoder->base.options.fields ||
+           ps_openai_emit_annotations(decoder, choice->index, ps_openai_choice_at(found, position));
 }
 
-static bool emit_ending(struct ps_openai_decoder *decoder, const struct ps_found_choice *choice)
+static bool emit_ending(struct ps_openai_decoder *decoder, const struct ps_found_choice *choice,
+                        uint32_t position)
 {
+    struct ps_slice stop = PS_SLICE_NONE;
     struct ps_slice word = ps_openai_bare(ps_openai_found_raw(&decoder->found, choice->finish));
 
     if (choice->finish.len == 0) {
@@ -74,7 +88,10 @@ static bool emit_ending(struct ps_openai_decoder *decoder, const struct ps_found
     }
     mark(decoder->begun, choice->index);
     mark(decoder->finished, choice->index);
-    return ps_openai_emit_finish(decoder, choice->index, word);
+    if (decoder->base.options.fields) {
+        stop = ps_openai_stop_of(decoder, ps_openai_choice_at(&decoder->found, position));
+    }
+    return ps_openai_emit_finish(decoder, choice->index, word, stop);
 }
 
 static bool emit_choices(struct ps_openai_decoder *decoder)
@@ -89,7 +106,8 @@ static bool emit_choices(struct ps_openai_decoder *decoder)
     }
     for (size_t i = 0; i < found->choices.len / sizeof(choice); i++) {
         memcpy(&choice, at + i * sizeof(choice), sizeof(choice));
-        if (!emit_choice(decoder, &choice) || !emit_ending(decoder, &choice)) {
+        if (!emit_choice(decoder, &choice, (uint32_t)i) ||
+            !emit_ending(decoder, &choice, (uint32_t)i)) {
             return false;
         }
     }
@@ -118,7 +136,8 @@ static bool emit_response(struct ps_openai_decoder *decoder)
         mark(decoder->finished, 0);
         return ps_openai_emit_finish(decoder, 0,
                                      is_word(type, "response.completed") ? PS_SLICE_LIT("stop")
-                                                                         : PS_SLICE_LIT("length"));
+                                                                         : PS_SLICE_LIT("length"),
+                                     PS_SLICE_NONE);
     }
     return ps_decoder_emit_kind(&decoder->base, PS_EVENT_TEXT);
 }

@@ -65,50 +65,71 @@ static bool reports_error(const struct ps_openai_decoder *decoder)
     return found->error && (decoder->base.options.operation != PS_OP_PASS || !found->has_object);
 }
 
-static bool emit_said(struct ps_openai_decoder *decoder, const struct ps_found_choice *choice)
+static bool emit_said(struct ps_openai_decoder *decoder, const struct ps_found_choice *choice,
+                      uint32_t position)
 {
     const struct ps_openai_found *found = &decoder->found;
-    struct ps_slice text = ps_openai_found_raw(found, choice->text);
+    bool other = choice->refusal.len > 0 || choice->tools.len > 0;
 
     if (choice->reasoning.len > 0 &&
-        !ps_openai_emit_text(decoder, PS_EVENT_REASONING, choice->index,
-                             ps_openai_found_raw(found, choice->reasoning))) {
+        !ps_openai_emit_content(decoder, PS_EVENT_REASONING, choice->index,
+                                ps_openai_found_raw(found, choice->reasoning))) {
+        return false;
+    }
+    if (choice->text.len > 0 ? !ps_openai_emit_content(decoder, PS_EVENT_TEXT, choice->index,
+                                                       ps_openai_found_raw(found, choice->text))
+                             : !other && !ps_openai_emit_text(decoder, PS_EVENT_TEXT, choice->index,
+                                                              PS_SLICE_NONE)) {
         return false;
     }
     if (choice->refusal.len > 0 &&
-        !ps_openai_emit_text(decoder, PS_EVENT_REFUSAL, choice->index,
-                             ps_openai_found_raw(found, choice->refusal))) {
+        !ps_openai_emit_content(decoder, PS_EVENT_REFUSAL, choice->index,
+                                ps_openai_found_raw(found, choice->refusal))) {
         return false;
     }
     if (choice->tools.len > 0 &&
-        !ps_openai_emit_text(decoder, PS_EVENT_TOOL_CALL, choice->index, PS_SLICE_NONE)) {
+        !ps_openai_emit_tools(decoder, choice->index, ps_openai_found_raw(found, choice->tools))) {
         return false;
     }
-    return (choice->refusal.len > 0 && text.len == 0) ||
-           ps_openai_emit_text(decoder, PS_EVENT_TEXT, choice->index, text);
+    return ps_openai_emit_annotations(decoder, choice->index, ps_openai_choice_at(found, position));
 }
 
 static bool each_choice(struct ps_openai_decoder *decoder,
                         bool (*fn)(struct ps_openai_decoder *decoder,
-                                   const struct ps_found_choice *choice))
+                                   const struct ps_found_choice *choice, uint32_t position))
 {
     const struct ps_openai_found *found = &decoder->found;
     struct ps_found_choice choice;
 
     for (size_t i = 0; i < found->choices.len / sizeof(choice); i++) {
         memcpy(&choice, found->choices.ptr + i * sizeof(choice), sizeof(choice));
-        if (!fn(decoder, &choice)) {
+        if (!fn(decoder, &choice, (uint32_t)i)) {
             return false;
         }
     }
     return true;
 }
 
-static bool emit_ending(struct ps_openai_decoder *decoder, const struct ps_found_choice *choice)
+static bool emit_ending(struct ps_openai_decoder *decoder, const struct ps_found_choice *choice,
+                        uint32_t position)
 {
     struct ps_slice word = ps_openai_bare(ps_openai_found_raw(&decoder->found, choice->finish));
+    struct ps_slice stop = PS_SLICE_NONE;
 
-    return choice->finish.len == 0 || ps_openai_emit_finish(decoder, choice->index, word);
+    if (choice->finish.len == 0) {
+        return true;
+    }
+    if (decoder->base.options.fields) {
+        stop = ps_openai_stop_of(decoder, ps_openai_choice_at(&decoder->found, position));
+    }
+    return ps_openai_emit_finish(decoder, choice->index, word, stop);
+}
+
+static bool emit_list(struct ps_openai_decoder *decoder)
+{
+    enum ps_operation operation = decoder->base.options.operation;
+
+    return (operation != PS_OP_EMBED && operation != PS_OP_RERANK) || ps_openai_emit_list(decoder);
 }
 
 /*
@@ -120,7 +141,7 @@ static void emit_result(struct ps_openai_decoder *decoder)
     struct ps_openai_found *found = &decoder->found;
     bool fields = decoder->base.options.fields;
 
-    if (fields ? !each_choice(decoder, emit_said)
+    if (fields ? !each_choice(decoder, emit_said) || !emit_list(decoder)
                : !ps_decoder_emit_kind(&decoder->base, PS_EVENT_RESULT)) {
         return;
     }
@@ -137,7 +158,8 @@ static void emit_result(struct ps_openai_decoder *decoder)
 
 static bool is_object_operation(enum ps_operation operation)
 {
-    return operation == PS_OP_CHAT || operation == PS_OP_COMPLETE || operation == PS_OP_EMBED;
+    return operation == PS_OP_CHAT || operation == PS_OP_COMPLETE || operation == PS_OP_EMBED ||
+           operation == PS_OP_RERANK;
 }
 
 enum ps_decode ps_openai_whole_finish(struct ps_openai_decoder *decoder)

@@ -56,6 +56,7 @@ static const char *const kinds[] = {
     [PS_EVENT_CITATION] = "citation",
     [PS_EVENT_LOGPROBS] = "logprobs",
     [PS_EVENT_EMBEDDING] = "embedding",
+    [PS_EVENT_SCORE] = "score",
     [PS_EVENT_MEDIA] = "media",
     [PS_EVENT_RESULT] = "result",
     [PS_EVENT_USAGE] = "usage",
@@ -71,29 +72,48 @@ static void log_event(struct seen *seen, const struct ps_event *event)
     char text[512] = "";
     int len =
         snprintf(text, sizeof(text), "%s%s", seen->log_len > 0 ? " " : "", kinds[event->kind]);
-    size_t room = sizeof(text) - (size_t)len;
 
     if (event->choice > 0) {
-        len += snprintf(text + len, room, ":%u", event->choice);
+        len += snprintf(text + len, sizeof(text) - (size_t)len, ":%u", event->choice);
     }
-    if (event->text.ptr != NULL) {
-        len += snprintf(text + len, room, "(%.*s)", (int)event->text.len, event->text.ptr);
+    if (event->kind == PS_EVENT_TOOL_CALL && event->tool != NULL) {
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "#%u%s[%.*s %.*s]", event->block,
+                        event->tool->custom ? "*" : "", (int)event->tool->id.len,
+                        event->tool->id.ptr, (int)event->tool->name.len, event->tool->name.ptr);
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "(%.*s)", (int)event->text.len,
+                        event->text.ptr);
+    } else if (event->kind == PS_EVENT_CITATION) {
+        const struct ps_event_citation *c = event->citation;
+
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "[%lld %lld %.*s %.*s]",
+                        (long long)c->start, (long long)c->end, (int)c->url.len, c->url.ptr,
+                        (int)c->title.len, c->title.ptr);
+    } else if (event->kind == PS_EVENT_SCORE) {
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "[%u %.*s %.*s]", event->index,
+                        (int)event->score->number.len, event->score->number.ptr,
+                        (int)event->score->document.len, event->score->document.ptr);
+    } else if (event->text.ptr != NULL) {
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "(%.*s)", (int)event->text.len,
+                        event->text.ptr);
     }
     if (event->kind == PS_EVENT_FINISH) {
-        len += snprintf(text + len, room, "(%d %.*s)", (int)event->finish,
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "(%d %.*s)", (int)event->finish,
                         (int)event->finish_text.len, event->finish_text.ptr);
     } else if (event->kind == PS_EVENT_USAGE) {
         const struct ps_usage *u = &event->usage;
 
-        len += snprintf(text + len, room, "(%lld,%lld,%lld,%lld,%lld)", (long long)u->input,
-                        (long long)u->output, (long long)u->total, (long long)u->cached,
-                        (long long)u->reasoning);
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "(%lld,%lld,%lld,%lld,%lld",
+                        (long long)u->input, (long long)u->output, (long long)u->total,
+                        (long long)u->cached, (long long)u->reasoning);
+        len += u->cache_write < 0 ? snprintf(text + len, sizeof(text) - (size_t)len, ")")
+                                  : snprintf(text + len, sizeof(text) - (size_t)len, ",%lld)",
+                                             (long long)u->cache_write);
     } else if (event->kind == PS_EVENT_FAULT) {
-        len += snprintf(text + len, room, "(%s: %s)", ps_fault_name(event->fault->kind),
-                        event->fault->message);
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "(%s: %s)",
+                        ps_fault_name(event->fault->kind), event->fault->message);
     }
     if (event->withheld) {
-        len += snprintf(text + len, room, "!");
+        len += snprintf(text + len, sizeof(text) - (size_t)len, "!");
     }
     put(seen->log, &seen->log_len, text, (size_t)len);
 }
@@ -139,6 +159,7 @@ static void decode(const struct sample *sample, size_t at, bool bytes, int stop_
         .fields = sample->fields,
         .withhold_usage = sample->withhold,
         .content_type = ps_slice_cstr(sample->content_type),
+        .id = PS_SLICE_LIT("gen_X"),
         .event_bytes = 4096,
     };
     struct ps_slice body = ps_slice_cstr(sample->body);
@@ -371,7 +392,35 @@ static void fills_fields_of_streams(void **state)
              DONE,
          "reasoning(hm) text(a) finish(1 stop) done", NULL},
         {CHAT_FIELDS, CHUNK("\"delta\":{\"content\":[{\"type\":\"text\"}]}", "") STOP DONE,
-         "text finish(1 stop) done", NULL},
+         "start finish(1 stop) done", NULL},
+        {CHAT_FIELDS,
+         CHUNK("\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"x\",\"type\":\"function\","
+               "\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]}",
+               "") CHUNK("\"delta\":{\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":"
+                         "\"{\\\"a\"}}]}",
+                         "")
+             CHUNK("\"delta\":{\"tool_calls\":[{\"index\":1,\"id\":\"y\",\"function\":{"
+                   "\"name\":\"g\"}},{\"index\":0,\"function\":{\"arguments\":"
+                   "\"\\\":1}\"}}]}",
+                   "") CHUNK("\"delta\":{},\"finish_reason\":\"tool_calls\"", "") DONE,
+         "tool#0[x f]() tool#0[ ]({\"a) tool#1[y g]() tool#0[ ](\":1}) finish(3 tool_calls) done",
+         NULL},
+        /* without an index: an id or a name begins the next */
+        {CHAT_FIELDS,
+         CHUNK(
+             "\"delta\":{\"tool_calls\":[{\"id\":\"x\",\"function\":{\"name\":\"f\","
+             "\"arguments\":\"{}\"},\"extra_content\":{\"google\":{\"thought_signature\":\"s\"}}}]"
+             "}",
+             "") CHUNK("\"delta\":{\"tool_calls\":[{\"function\":{\"name\":\"g\"}},{\"function\":{"
+                       "\"arguments\":\"{}\"}}]},\"finish_reason\":\"tool_calls\"",
+                       "") DONE,
+         "tool#0[x f]({}) tool#1[call_X_0 g]() tool#1[ ]({}) finish(3 tool_calls) done", NULL},
+        {CHAT_FIELDS,
+         SAY("a") CHUNK("\"delta\":{\"annotations\":[{\"type\":\"url_citation\","
+                        "\"url_citation\":{\"url\":\"u\",\"title\":\"\\u0074\"}}]}",
+                        "")
+             CHUNK("\"delta\":{},\"finish_reason\":\"stop\",\"stop_reason\":\"#\"", "") DONE,
+         "text(a) citation[-1 -1 u t] finish(#)(1 stop) done", NULL},
         {CHAT_FIELDS, CHUNK("\"delta\":{\"refusal\":\"no\"}", "") STOP DONE,
          "refusal(no) finish(1 stop) done", NULL},
     };
@@ -410,7 +459,37 @@ static void reads_whole_answers(void **state)
          "text(hi) usage(9,2,11,-1,-1) finish(1 stop) result done", NULL},
         {CHAT_WHOLE_FIELDS,
          ANSWER("\"content\":null,\"tool_calls\":[{\"id\":\"c\"}]", "\"tool_calls\""),
-         "tool text usage(9,2,11,-1,-1) finish(3 tool_calls) result done", NULL},
+         "tool#0[c ]() usage(9,2,11,-1,-1) finish(3 tool_calls) result done", NULL},
+        {CHAT_WHOLE_FIELDS,
+         ANSWER("\"content\":[{\"type\":\"thinking\",\"thinking\":[{\"type\":\"text\","
+                "\"text\":\"hm\"}]},{\"type\":\"text\",\"text\":\"a\"},"
+                "{\"type\":\"text\",\"text\":\"b\"}],\"tool_calls\":["
+                "{\"id\":\"c\",\"type\":\"function\",\"function\":{\"name\":\"f\","
+                "\"arguments\":\"{\\\"a\\\":1}\"}},"
+                "{\"function\":{\"name\":\"g\",\"arguments\":{\"b\": 2}}},"
+                "{\"id\":\"d\",\"type\":\"custom\",\"custom\":{\"name\":\"h\",\"input\":\"x\"}}],"
+                "\"annotations\":[{\"type\":\"url_citation\",\"url_citation\":{"
+                "\"start_index\":1,\"end_index\":2,\"url\":\"u\",\"title\":\"t\"}}]",
+                "\"tool_calls\""),
+         "reasoning(hm) text(a) text(b) tool#0[c f]({\"a\":1}) tool#1[call_X_0 g]({\"b\": 2}) "
+         "tool#2*[d h](x) citation[1 2 u t] usage(9,2,11,-1,-1) finish(3 tool_calls) result done",
+         NULL},
+        {CHAT_WHOLE_FIELDS,
+         " {\"choices\":[{\"message\":{\"content\":\"x\"},\"finish_reason\":\"stop\","
+         "\"stop_reason\":\"EN\\u0044\"}],\"usage\":{\"prompt_tokens\":3,"
+         "\"prompt_tokens_details\":{\"cached_tokens\":1,\"cache_write_tokens\":2}}}",
+         "text(x) usage(3,-1,-1,1,-1,2) finish(END)(1 stop) result done", NULL},
+        {CHAT_WHOLE_FIELDS,
+         "{\"choices\":[{\"index\":1,\"message\":{\"content\":null,\"function_call\":{"
+         "\"name\":\"f\",\"arguments\":\"{}\"}},\"finish_reason\":\"function_call\"}]}",
+         "tool:1#0[call_X_0 f]({}) finish:1(3 function_call) result done", NULL},
+        {PS_OP_RERANK, false, true, false, JSON,
+         "{\"results\":[{\"index\":1,\"relevance_score\":0.50,\"document\":{\"text\":\"b\"}},"
+         "{\"index\":0,\"score\":1e-3}],\"usage\":{\"total_tokens\":4}}",
+         "score[1 0.50 {\"text\":\"b\"}] score[0 1e-3 ] usage(-1,-1,4,-1,-1) result done", NULL},
+        {PS_OP_EMBED, false, true, false, JSON,
+         "{\"data\":[{\"index\":0,\"embedding\":[1,-2.50]}],\"usage\":{\"prompt_tokens\":4}}",
+         "embedding([1,-2.50]) usage(4,-1,-1,-1,-1) result done", NULL},
         {CHAT_WHOLE_FIELDS,
          ANSWER("\"content\":null,\"refusal\":\"no\",\"reasoning\":\"hm\"", "\"stop\""),
          "reasoning(hm) refusal(no) usage(9,2,11,-1,-1) finish(1 stop) result done", NULL},
