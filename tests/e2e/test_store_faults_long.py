@@ -7,6 +7,7 @@ import pytest
 
 from support import store_faults
 
+pytestmark = pytest.mark.timeout(1800)
 
 @pytest.mark.parametrize("kinds, error, mode", store_faults.FAULTS)
 def test_each_call_fails(tmp_path, kinds, error, mode):
