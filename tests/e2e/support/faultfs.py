@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs tests/loop/store/store_driver.c on the failing disk of tests/support/faultfs."""
 
+import functools
 import os
 import re
 import struct
@@ -16,6 +17,7 @@ def driver():
     return os.path.abspath(path)
 
 
+@functools.cache
 def preload(program):
     """The library goes behind the runtime of a sanitizer, which insists on being the first."""
     path = os.environ.get("PENSTOCK_FAULTFS")

@@ -46,7 +46,7 @@ def _chosen(total, runs):
 
 def _at_once(numbers, check):
     """A store that has failed waits a second before it tries again: several of them side by side."""
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
         return list(pool.map(check, numbers))
 
 
