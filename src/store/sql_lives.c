@@ -108,6 +108,20 @@ enum ps_store_status ps_sql_batch_lines(struct ps_store_session *sql, const stru
     return PS_STORE_OK;
 }
 
+/* A validation that died may have told lines that the next one did not come to. */
+static void cut_lines(struct ps_store_session *sql, int64_t base)
+{
+    struct ps_query query;
+
+    ps_query_begin(&query, sql, PS_SQL_BATCH_TOTAL);
+    ps_put_int(&query, base);
+    int64_t total = ps_query_value(&query, 0);
+    ps_query_begin(&query, sql, PS_SQL_PURGE_LINES);
+    ps_put_int(&query, ps_sql_key_of(base, (uint64_t)total));
+    ps_put_int(&query, ps_sql_key_of(base + 1, 0) - 1);
+    (void)ps_query_run(&query);
+}
+
 enum ps_store_status ps_sql_batch_start(struct ps_store_session *sql, const struct ps_store_in *in,
                                         struct ps_store_out *out)
 {
@@ -119,6 +133,7 @@ enum ps_store_status ps_sql_batch_start(struct ps_store_session *sql, const stru
     }
     bool starts = in_validation(&batch);
     if (starts) {
+        cut_lines(sql, batch.base);
         ps_query_begin(&query, sql, PS_SQL_BATCH_START);
         ps_put_int(&query, batch.base);
         ps_put_text(&query, in->batch.model);

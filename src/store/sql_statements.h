@@ -98,6 +98,7 @@ _Static_assert(PS_BATCH_OPENAI == 0 && PS_BATCH_ANTHROPIC == 1, "numbers of batc
     X(BATCH_LINE, "INSERT OR REPLACE INTO line(key, base, custom_id, offset, length)"              \
         " VALUES(?,?,?,?,?)")                                                                      \
     X(BATCH_GROW, "UPDATE batch SET total = max(total, ?2) WHERE base = ?1")                       \
+    X(BATCH_TOTAL, "SELECT total FROM batch WHERE base = ?")                                       \
     X(BATCH_START, "UPDATE batch SET validated = 1, model = ?2,"                                   \
         " started = CASE status WHEN " B_VALIDATING " THEN ?3 ELSE 0 END,"                         \
         " ready_at = CASE status WHEN " B_VALIDATING " THEN 0 END,"                                \
