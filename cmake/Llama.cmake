@@ -7,7 +7,8 @@
 # its soname does not, so no other version will do.
 #
 # PENSTOCK_LLAMA=OFF, or AUTO without sources or under ThreadSanitizer: penstock_llama is empty and
-# PENSTOCK_HAVE_LLAMA is 0; all else is built and tested with the test double.
+# PENSTOCK_HAVE_LLAMA is 0; all else is built and tested with the test double. ON under
+# ThreadSanitizer: the library is built under it, too, since it has threads of its own.
 
 set(PENSTOCK_LLAMA AUTO CACHE STRING "The llama.cpp engine: ON, OFF, or AUTO (when it can be had)")
 set(PENSTOCK_LLAMA_SOURCE "" CACHE PATH "A llama.cpp source tree of the pinned version; empty: scripts/get-llama")
@@ -47,7 +48,12 @@ if(llama_wanted)
 endif()
 
 set(llama_libraries "")
-if(llama_wanted)
+set(llama_sanitize "")
+if(PENSTOCK_SANITIZE MATCHES "thread")
+    set(llama_sanitize thread)
+endif()
+
+if(llama_wanted AND NOT llama_sanitize)
     find_package(llama CONFIG QUIET)
     if(llama_FOUND AND LLAMA_VERSION MATCHES "^${PENSTOCK_LLAMA_VERSION}(-|$)")
         message(STATUS "llama.cpp ${LLAMA_VERSION}: the installed one")
@@ -71,6 +77,9 @@ if(llama_wanted AND NOT llama_libraries)
     # What the library's bytes depend on.
     file(SHA256 "${PROJECT_SOURCE_DIR}/cmake/llama/CMakeLists.txt" llama_recipe)
     string(SHA256 llama_key "${llama_recipe};${llama_source};${CMAKE_SYSTEM_NAME};${CMAKE_SYSTEM_PROCESSOR};${CMAKE_C_COMPILER_ID};${CMAKE_C_COMPILER_VERSION};${CMAKE_CXX_COMPILER_ID};${CMAKE_CXX_COMPILER_VERSION};${CMAKE_LINKER}")
+    if(llama_sanitize)
+        string(SHA256 llama_key "${llama_key};${llama_sanitize}")
+    endif()
     string(SUBSTRING "${llama_key}" 0 12 llama_key)
     cmake_path(GET llama_source PARENT_PATH llama_prefix)
     if(PENSTOCK_LLAMA_SOURCE)
@@ -81,7 +90,8 @@ if(llama_wanted AND NOT llama_libraries)
     set(llama_names llama ggml ggml-cpu ggml-base)
     set(llama_variants OFF)
     # The same question as in cmake/llama/CMakeLists.txt.
-    if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$" AND CMAKE_SYSTEM_NAME STREQUAL "Linux")
+    if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$" AND CMAKE_SYSTEM_NAME STREQUAL "Linux"
+       AND NOT llama_sanitize)
         execute_process(COMMAND "${CMAKE_LINKER}" -r --help OUTPUT_VARIABLE help ERROR_QUIET)
         if(help MATCHES "force-group-allocation" AND CMAKE_OBJCOPY)
             set(llama_variants ON)
@@ -108,6 +118,7 @@ if(llama_wanted AND NOT llama_libraries)
                 "-DPROJECT=${PROJECT_SOURCE_DIR}/cmake/llama" "-DSOURCE=${llama_source}"
                 "-DPREFIX=${llama_prefix}" "-DC_COMPILER=${CMAKE_C_COMPILER}"
                 "-DCXX_COMPILER=${CMAKE_CXX_COMPILER}" "-DGENERATOR=${CMAKE_GENERATOR}"
+                "-DSANITIZE=${llama_sanitize}"
                 -P "${PROJECT_SOURCE_DIR}/cmake/BuildLlama.cmake"
             COMMENT "Building llama.cpp ${PENSTOCK_LLAMA_VERSION}, once for every build tree of this user"
             VERBATIM)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ctest-timeout: 300 */
+/* ctest-timeout: 900 */
 #include "engine/station.h"
 #include "engine_priv.h"
 #include "testing.h"
@@ -339,7 +339,7 @@ static void live(struct crowd *crowd, struct member *member)
 
 static void let_them_come(struct crowd *crowd, unsigned count)
 {
-    int64_t give_up = ps_clock_us() + INT64_C(60000000);
+    int64_t give_up = ps_clock_us() + INT64_C(300000000);
     bool busy = true;
     for (unsigned end = crowd->asked + count; busy || crowd->asked < end;) {
         busy = false;
@@ -493,6 +493,35 @@ static void two_models_side_by_side(void **state)
     free(outcome);
 }
 
+/* ggml's own threads, in one pool for all models. */
+static void several_compute_threads(void **state)
+{
+    struct ps_engine_host_options host = station_host_options();
+    struct ps_engine_options options = station_options("llama", "builtin");
+    struct station stations[2];
+    struct outcome *outcomes = calloc(16, sizeof(*outcomes));
+    (void)state;
+    host.compute_threads = 2;
+    station_open(&stations[0], &host, &options, true);
+    struct ps_fault fault;
+    struct ps_engine *other = ps_engine_load(stations[0].host, &options, &fault);
+    assert_non_null(other);
+    assert_int_equal(ps_engine_wait(other, 30000000), PS_ENGINE_READY);
+    station_join(&stations[1], other);
+    struct ps_engine_request request = chat(sky, 1);
+    for (unsigned i = 0; i < 16; i++) {
+        station_submit(&stations[i % 2], &request, &outcomes[i]);
+    }
+    for (unsigned i = 0; i < 16; i++) {
+        station_run(&stations[i % 2], &outcomes[i]);
+        assert_string_equal(outcomes[i].text, "The sky is blue.");
+    }
+    station_close(&stations[1]);
+    ps_engine_unload(other);
+    station_close(&stations[0]);
+    free(outcomes);
+}
+
 /* ---- broken files ---- */
 
 static char *read_model(size_t *ret_len)
@@ -630,6 +659,7 @@ int main(void)
         cmocka_unit_test(a_thousand_of_whom_most_leave),
         cmocka_unit_test(long_prompts_cancelled_at_once),
         cmocka_unit_test(two_models_side_by_side),
+        cmocka_unit_test(several_compute_threads),
         cmocka_unit_test(broken_files_are_refused),
         cmocka_unit_test(no_such_file),
         cmocka_unit_test(over_the_cap),
