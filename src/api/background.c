@@ -241,13 +241,13 @@ static int read_webhook(struct ps_conn *conn, struct ps_slice raw, struct ps_sli
         return 0;
     }
     if (raw.ptr[0] == '{') {
-        raw = ps_json_member(raw, "url");
+        raw = ps_object_member(raw, "url");
     }
     if (raw.len == 0 || raw.ptr[0] != '"' || raw.len > 6 * PS_HOOK_URL_MAX) {
         return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "webhook",
                             "webhook must be a URL, or an object whose url is one.");
     }
-    *ret = ps_json_text(raw, &conn->arena);
+    *ret = ps_object_text(raw, &conn->arena);
     if (ret->ptr == NULL) {
         return ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL,
                             "The gateway is short of memory for this request.");

@@ -49,7 +49,7 @@ static int take_text(struct ps_conn *conn, struct ps_slice raw, const char *name
     if (raw.ptr[0] != '"') {
         return ps_fault_set(fault, PS_FAULT_BAD_FIELD, name, "%s must be a string.", name);
     }
-    *ret = ps_json_text(raw, &conn->arena);
+    *ret = ps_object_text(raw, &conn->arena);
     if (ret->ptr == NULL) {
         return ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL, "The request is too large.");
     }
@@ -82,9 +82,9 @@ static int check_metadata(struct ps_conn *conn, struct ps_slice raw, struct ps_f
     }
     ps_members_begin(&members, raw);
     while (ps_members_next(&members, &key, &value)) {
-        struct ps_slice name = ps_json_text(key, &conn->arena);
+        struct ps_slice name = ps_object_text(key, &conn->arena);
         struct ps_slice text =
-            value.ptr[0] == '"' ? ps_json_text(value, &conn->arena) : PS_SLICE_NONE;
+            value.ptr[0] == '"' ? ps_object_text(value, &conn->arena) : PS_SLICE_NONE;
         if (++pairs > METADATA_PAIRS) {
             return bad(fault, "metadata", "metadata must have at most 16 members.");
         }
@@ -105,7 +105,7 @@ static int check_output_life(struct ps_conn *conn, struct ps_slice raw, int64_t 
     struct ps_slice anchor_raw;
     struct ps_slice seconds_raw;
     struct ps_slice anchor;
-    const struct ps_json_want wants[] = {{"anchor", &anchor_raw}, {"seconds", &seconds_raw}};
+    const struct ps_object_want wants[] = {{"anchor", &anchor_raw}, {"seconds", &seconds_raw}};
     int64_t seconds = 0;
     *ret_ms = 0;
     if (raw.len == 0) {
@@ -114,7 +114,7 @@ static int check_output_life(struct ps_conn *conn, struct ps_slice raw, int64_t 
     if (raw.ptr[0] != '{') {
         return bad(fault, "output_expires_after", "output_expires_after must be an object.");
     }
-    if (ps_json_take(raw, wants, 2, fault) != 0) {
+    if (ps_object_take(raw, wants, 2, fault) != 0) {
         return -1;
     }
     if (take_text(conn, anchor_raw, "output_expires_after.anchor", &anchor, fault) != 0) {
@@ -146,15 +146,15 @@ static int read_body(struct ps_conn *conn, struct ps_fault *fault)
     struct ps_slice endpoint;
     struct ps_slice window;
     struct ps_slice life;
-    const struct ps_json_want wants[] = {{"input_file_id", &file},
-                                         {"endpoint", &endpoint},
-                                         {"completion_window", &window},
-                                         {"metadata", &door->metadata},
-                                         {"output_expires_after", &life}};
+    const struct ps_object_want wants[] = {{"input_file_id", &file},
+                                           {"endpoint", &endpoint},
+                                           {"completion_window", &window},
+                                           {"metadata", &door->metadata},
+                                           {"output_expires_after", &life}};
     struct ps_slice body = ps_buf_view(&door->side.body);
     ps_sha256(body.ptr, body.len, door->hash);
-    if (ps_json_check_object(body, fault) != 0 ||
-        ps_json_take(body, wants, sizeof(wants) / sizeof(wants[0]), fault) != 0 ||
+    if (ps_object_check(body, fault) != 0 ||
+        ps_object_take(body, wants, sizeof(wants) / sizeof(wants[0]), fault) != 0 ||
         take_text(conn, file, "input_file_id", &file, fault) != 0 ||
         take_text(conn, endpoint, "endpoint", &endpoint, fault) != 0 ||
         check_endpoint(door, endpoint, fault) != 0 ||

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "conn.h"
+#include "side.h"
 
 #include <string.h>
 
@@ -10,33 +10,51 @@
 /* clang-format off */
 #define EXCHANGE(path, label, methods, family, operation)                                          \
     {(path), (label), (methods), PS_DOOR_EXCHANGE, PS_FAMILY_##family, PS_OP_##operation, false, NULL}
-#define OWN(path, label, kind, is_open)                                                            \
-    {(path), (label), READ, PS_DOOR_##kind, PS_FAMILY_OPENAI, PS_OP_PASS, (is_open), NULL}
+#define OWN(path, label, family, kind, is_open)                                                    \
+    {(path), (label), READ, PS_DOOR_##kind, PS_FAMILY_##family, PS_OP_PASS, (is_open), NULL}
+#define SIDE(path, label, methods, family, ops)                                                    \
+    {(path), (label), (methods), PS_DOOR_SIDE, PS_FAMILY_##family, PS_OP_PASS, false, &(ops)}
 
-/* First match wins; HEAD goes with GET, OPTIONS with all. A path that ends with '/' is a prefix. */
+/*
+ * First match wins; HEAD goes with GET, OPTIONS with all. A path that ends with '/' is a prefix; a
+ * segment '*' is any one that is not empty.
+ */
 static const struct ps_door doors[] = {
-    EXCHANGE("/generate", "generate", METHOD(POST), GENERATE, CHAT),
+    {"/generate", "generate", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_GENERATE, PS_OP_CHAT, false,
+     &ps_background_ops},
     EXCHANGE("/v1/chat/completions", "chat", METHOD(POST), OPENAI, CHAT),
     EXCHANGE("/v1/completions", "completions", METHOD(POST), OPENAI, COMPLETE),
     EXCHANGE("/v1/embeddings", "embeddings", METHOD(POST), OPENAI, EMBED),
-    OWN("/v1/models", "models", MODELS, false),
-    OWN("/v1/models/", "models", MODELS, false),
-    OWN("/health/live", "health", HEALTH_LIVE, true),
-    OWN("/health/ready", "health", HEALTH_READY, true),
-    OWN("/health", "health", HEALTH_LIVE, true),
-    OWN("/healthz", "health", HEALTH_LIVE, true),
-    OWN("/metrics", "metrics", METRICS, true),
+    EXCHANGE("/v1/images/generations", "images", METHOD(POST), OPENAI, PASS),
+    OWN("/v1/models", "models", OPENAI, MODELS, false),
+    OWN("/v1/models/", "models", OPENAI, MODELS, false),
+    SIDE("/v1/files", "files", READ | METHOD(POST), OPENAI, ps_files_ops),
+    SIDE("/v1/files/*", "files", READ | METHOD(DELETE), OPENAI, ps_files_one_ops),
+    SIDE("/v1/files/*/content", "files", READ, OPENAI, ps_files_content_ops),
+    SIDE("/v1/batches", "batches", READ | METHOD(POST), OPENAI, ps_batches_ops),
+    SIDE("/v1/batches/*", "batches", READ, OPENAI, ps_batches_one_ops),
+    SIDE("/v1/batches/*/cancel", "batches", METHOD(POST), OPENAI, ps_batches_cancel_ops),
+    SIDE("/jobs", "jobs", READ, GENERATE, ps_jobs_list_ops),
+    SIDE("/jobs/*", "jobs", READ | METHOD(DELETE), GENERATE, ps_jobs_one_ops),
+    SIDE("/jobs/*/events", "jobs", METHOD(GET), GENERATE, ps_jobs_events_ops),
+    OWN("/health/live", "health", GENERATE, HEALTH_LIVE, true),
+    OWN("/health/ready", "health", GENERATE, HEALTH_READY, true),
+    OWN("/health", "health", GENERATE, HEALTH_LIVE, true),
+    OWN("/healthz", "health", GENERATE, HEALTH_LIVE, true),
+    OWN("/metrics", "metrics", GENERATE, METRICS, true),
     /* creating one; those that exist are withheld below */
     EXCHANGE("/v1/responses", "responses", METHOD(POST), OPENAI, PASS),
     EXCHANGE("/v1/", "pass", ANY_METHOD, OPENAI, PASS),
 };
 #undef EXCHANGE
 #undef OWN
+#undef SIDE
 /* clang-format on */
 
 /*
- * What lies in the provider's account and belongs to whoever uploaded it, or will be our own:
- * relaying these with a key that all clients share would show each the others' data.
+ * What lies in the provider's account and belongs to whoever uploaded it, or is our own: relaying
+ * these with a key that all clients share would show each the others' data. Our own rows for some
+ * of them stand above; what they do not match is nothing.
  */
 static const char *const withheld[] = {
     "files",         "batches",    "messages", "responses",     "organization",
@@ -76,12 +94,34 @@ static bool may_pass(struct ps_slice path)
     return true;
 }
 
+/* Segment by segment, where a row has a '*'. */
+static bool matches(struct ps_slice known, struct ps_slice path)
+{
+    size_t i = 0;
+    size_t j = 0;
+    while (i < known.len) {
+        if (known.ptr[i] == '*') {
+            size_t start = j;
+            while (j < path.len && path.ptr[j] != '/') {
+                j++;
+            }
+            if (j == start) {
+                return false;
+            }
+            i++;
+        } else if (j == path.len || path.ptr[j++] != known.ptr[i++]) {
+            return false;
+        }
+    }
+    return j == path.len;
+}
+
 const struct ps_door *ps_door_find(struct ps_slice path)
 {
     for (size_t i = 0; i < sizeof(doors) / sizeof(doors[0]); i++) {
         struct ps_slice known = ps_slice_cstr(doors[i].path);
         if (known.ptr[known.len - 1] != '/') {
-            if (ps_slice_eq(path, known)) {
+            if (matches(known, path)) {
                 return &doors[i];
             }
         } else if (ps_slice_starts(path, known) && path.len > known.len) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "conn.h"
+#include "side.h"
 
 #include <string.h>
 
@@ -124,6 +124,14 @@ static int check_media(struct ps_conn *conn, struct ps_reader_options *reader,
 
 static const struct ps_front_ops front_ops;
 
+static void on_background(void *arg)
+{
+    struct ps_conn *conn = arg;
+    if (conn->state != PS_CONN_CLOSING) {
+        ps_background_accept(conn);
+    }
+}
+
 int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault)
 {
     struct ps_conn_request *request = &conn->request;
@@ -151,7 +159,12 @@ int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault)
     }
     request->want_text =
         request->door->family == PS_FAMILY_GENERATE && ps_http_accepts(spec.accept, "text/plain");
-    spec.reader.want_text = request->want_text;
+    if (request->door->side == &ps_background_ops) {
+        spec.on_background = on_background;
+        spec.prefer_background = ps_side_jobs(conn) != NULL && ps_background_preferred(head);
+    }
+    /* who would rather have a job than text at once asks for no stream by asking for text */
+    spec.reader.want_text = request->want_text && !spec.prefer_background;
     spec.headers = headers_up(conn, spec.traceparent, &spec.header_count);
     request->exchange = ps_exchange_open(conn->server->gl, &conn->arena, &spec, &front_ops, conn);
     if (request->exchange == NULL) {

@@ -62,11 +62,10 @@ static struct ps_slice answered_error(const struct ps_store_job *job)
 {
     struct ps_fault ignored;
     struct ps_slice body = job->result.bytes;
-    if (job->result.blob.text[0] != '\0' || body.len == 0 ||
-        ps_json_check_object(body, &ignored) != 0) {
+    if (job->result.blob.text[0] != '\0' || body.len == 0 || ps_object_check(body, &ignored) != 0) {
         return PS_SLICE_NONE;
     }
-    return ps_json_member(body, "error");
+    return ps_object_member(body, "error");
 }
 
 static void write_error(struct ps_buf *out, const struct ps_store_job *job)

@@ -91,8 +91,8 @@ static void send_text(struct ps_conn *conn, struct ps_slice json)
 {
     struct ps_fault fault;
     struct ps_slice raw = PS_SLICE_NONE;
-    if (ps_json_check_object(json, &fault) == 0) {
-        raw = ps_json_member(json, "text");
+    if (ps_object_check(json, &fault) == 0) {
+        raw = ps_object_member(json, "text");
     }
     char *text = raw.len > 0 && raw.ptr[0] == '"' ? ps_malloc(raw.len) : NULL;
     if (text == NULL) {

@@ -5,7 +5,7 @@
 
 #include <inttypes.h>
 
-int ps_json_check_object(struct ps_slice text, struct ps_fault *ret_fault)
+int ps_object_check(struct ps_slice text, struct ps_fault *ret_fault)
 {
     static const struct ps_json_limits limits = {PS_MEMBERS_DEPTH, PS_MEMBERS_NODES};
     struct ps_json_scan scan;
@@ -122,7 +122,7 @@ bool ps_members_next(struct ps_members *members, struct ps_slice *ret_key,
     return value < at;
 }
 
-bool ps_json_key_is(struct ps_slice raw, const char *name)
+bool ps_member_is(struct ps_slice raw, const char *name)
 {
     char text[6 * 64 + 2];
     size_t len = strlen(name);
@@ -136,7 +136,7 @@ bool ps_json_key_is(struct ps_slice raw, const char *name)
     return ps_slice_eq_cstr(ps_slice(text, ps_json_unescape(raw, text)), name);
 }
 
-struct ps_slice ps_json_member(struct ps_slice object, const char *name)
+struct ps_slice ps_object_member(struct ps_slice object, const char *name)
 {
     struct ps_members members;
     struct ps_slice key;
@@ -144,15 +144,15 @@ struct ps_slice ps_json_member(struct ps_slice object, const char *name)
     struct ps_slice found = PS_SLICE_NONE;
     ps_members_begin(&members, object);
     while (ps_members_next(&members, &key, &value)) {
-        if (ps_json_key_is(key, name)) {
+        if (ps_member_is(key, name)) {
             found = value;
         }
     }
     return found;
 }
 
-int ps_json_take(struct ps_slice object, const struct ps_json_want *wants, size_t count,
-                 struct ps_fault *ret_fault)
+int ps_object_take(struct ps_slice object, const struct ps_object_want *wants, size_t count,
+                   struct ps_fault *ret_fault)
 {
     struct ps_members members;
     struct ps_slice key;
@@ -164,7 +164,7 @@ int ps_json_take(struct ps_slice object, const struct ps_json_want *wants, size_
     ps_members_begin(&members, object);
     while (ps_members_next(&members, &key, &value)) {
         for (size_t i = 0; i < count; i++) {
-            if (!ps_json_key_is(key, wants[i].name)) {
+            if (!ps_member_is(key, wants[i].name)) {
                 continue;
             }
             if ((seen >> i & 1) != 0) {
@@ -181,7 +181,7 @@ int ps_json_take(struct ps_slice object, const struct ps_json_want *wants, size_
     return 0;
 }
 
-struct ps_slice ps_json_text(struct ps_slice raw, struct ps_arena *arena)
+struct ps_slice ps_object_text(struct ps_slice raw, struct ps_arena *arena)
 {
     char *text = ps_arena_alloc(arena, raw.len + 1);
     if (text == NULL) {

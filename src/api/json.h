@@ -18,7 +18,7 @@
 #define PS_MEMBERS_NODES 100000
 
 /* 0 when `text` is one JSON object, else -1 with a fault. */
-int ps_json_check_object(struct ps_slice text, struct ps_fault *ret_fault);
+int ps_object_check(struct ps_slice text, struct ps_fault *ret_fault);
 
 /* The members of a scanned object, one after the other. */
 struct ps_members {
@@ -30,23 +30,23 @@ void ps_members_begin(struct ps_members *members, struct ps_slice object);
 bool ps_members_next(struct ps_members *members, struct ps_slice *ret_key,
                      struct ps_slice *ret_value);
 /* Whether a raw key is this name. */
-bool ps_json_key_is(struct ps_slice raw, const char *name);
+bool ps_member_is(struct ps_slice raw, const char *name);
 
 /* A member of a scanned object by name; len 0: there is none. The last one where it stands there
  * twice. */
-struct ps_slice ps_json_member(struct ps_slice object, const char *name);
+struct ps_slice ps_object_member(struct ps_slice object, const char *name);
 
 /* What a body that creates something may hold. */
-struct ps_json_want {
+struct ps_object_want {
     const char *name;
     struct ps_slice *value; /* gets the raw value; len 0: not given, or null */
 };
 /* Finds them; -1 with a fault when one stands there twice. Others are passed over. */
-int ps_json_take(struct ps_slice object, const struct ps_json_want *wants, size_t count,
-                 struct ps_fault *ret_fault);
+int ps_object_take(struct ps_slice object, const struct ps_object_want *wants, size_t count,
+                   struct ps_fault *ret_fault);
 
 /* A raw string's text, unescaped into the arena; ptr NULL: memory is short. */
-struct ps_slice ps_json_text(struct ps_slice raw, struct ps_arena *arena);
+struct ps_slice ps_object_text(struct ps_slice raw, struct ps_arena *arena);
 /* Characters of a text that is UTF-8. */
 size_t ps_text_length(struct ps_slice text);
 

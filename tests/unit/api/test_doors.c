@@ -24,7 +24,8 @@ static void paths_find_their_doors(void **state)
         {"/metrics", "metrics"},
         {"/v1/moderations", "pass"},
         {"/v1/audio/transcriptions", "pass"},
-        {"/v1/images/generations", "pass"},
+        {"/v1/images/generations", "images"},
+        {"/v1/images/edits", "pass"},
         {"/v1/filesystem", "pass"},
         {"/v1/responses", "responses"},
         {"/v1/responses/resp_1", NULL},
@@ -35,9 +36,24 @@ static void paths_find_their_doors(void **state)
         {"/generate/", NULL},
         {"//generate", NULL},
         {"/Generate", NULL},
-        {"/v1/files", NULL},
-        {"/v1/files/file-1/content", NULL},
-        {"/v1/batches", NULL},
+        {"/v1/files", "files"},
+        {"/v1/files/", NULL},
+        {"/v1/files/file-1", "files"},
+        {"/v1/files/file-1/", NULL},
+        {"/v1/files/file-1/content", "files"},
+        {"/v1/files/file-1/contents", NULL},
+        {"/v1/files/file-1/content/x", NULL},
+        {"/v1/files//content", NULL},
+        {"/v1/batches", "batches"},
+        {"/v1/batches/batch_1", "batches"},
+        {"/v1/batches/batch_1/cancel", "batches"},
+        {"/v1/batches/batch_1/cancelled", NULL},
+        {"/jobs", "jobs"},
+        {"/jobs/", NULL},
+        {"/jobs/job_1", "jobs"},
+        {"/jobs/job_1/events", "jobs"},
+        {"/jobs/job_1/event", NULL},
+        {"/jobs//events", NULL},
         {"/v1/organization/users", NULL},
         {"/v1/audio/../files", NULL},
         {"/v1/./files", NULL},
@@ -64,8 +80,18 @@ static void only_health_and_metrics_are_open(void **state)
 {
     (void)state;
     const char *open[] = {"/health", "/health/live", "/health/ready", "/healthz", "/metrics"};
-    const char *closed[] = {"/generate", "/v1/chat/completions", "/v1/models", "/v1/models/x",
-                            "/v1/moderations"};
+    const char *closed[] = {"/generate",
+                            "/v1/chat/completions",
+                            "/v1/models",
+                            "/v1/models/x",
+                            "/v1/moderations",
+                            "/v1/files",
+                            "/v1/files/x/content",
+                            "/v1/batches",
+                            "/v1/batches/x/cancel",
+                            "/jobs",
+                            "/jobs/x",
+                            "/jobs/x/events"};
     for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++) {
         assert_true(ps_door_find(ps_slice_cstr(open[i]))->open);
     }
@@ -84,6 +110,10 @@ static void allow_names_the_methods(void **state)
     assert_string_equal(allow, "GET, HEAD, OPTIONS");
     ps_door_allow(ps_door_find(PS_SLICE_LIT("/v1/moderations")), allow, sizeof(allow));
     assert_string_equal(allow, "GET, POST, PUT, PATCH, DELETE, OPTIONS");
+    ps_door_allow(ps_door_find(PS_SLICE_LIT("/v1/files/x")), allow, sizeof(allow));
+    assert_string_equal(allow, "GET, HEAD, DELETE, OPTIONS");
+    ps_door_allow(ps_door_find(PS_SLICE_LIT("/v1/batches/x/cancel")), allow, sizeof(allow));
+    assert_string_equal(allow, "POST, OPTIONS");
 }
 
 int main(void)

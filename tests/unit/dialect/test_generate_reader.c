@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rig.h"
 
+#include "penstock/base/json_scan.h"
+
 /* Each body is read whole, byte by byte, cut at every byte, and with the border of two blocks at
  * every byte. */
 
@@ -26,6 +28,20 @@ static void show_value(char *out, size_t size, const char *name, struct ps_slice
     }
 }
 
+/* Whether the prompt is the whole body, as text. */
+static bool is_bare(const struct ps_request *request)
+{
+    char text[1024];
+    char body[1024];
+
+    if (request->generate->prompt.len > sizeof(text) || request->body->len > sizeof(body)) {
+        return false;
+    }
+    ps_chain_copy(request->body, 0, request->body->len, body);
+    return ps_slice_eq(ps_slice(text, ps_json_unescape(request->generate->prompt, text)),
+                       ps_slice(body, request->body->len));
+}
+
 static void show(const struct rig *rig, int rc, char *out, size_t size)
 {
     const struct ps_request *request = &rig->request;
@@ -45,6 +61,11 @@ static void show(const struct rig *rig, int rc, char *out, size_t size)
     show_value(out, size, "p", request->generate->top_p);
     show_value(out, size, "seed", request->generate->seed);
     show_value(out, size, "stop", request->generate->stop);
+    show_value(out, size, "webhook", request->generate->webhook);
+    if (request->generate->bare != (request->generate->prompt.len > 0 && request->body->len > 0 &&
+                                    request->model_span.end == 0 && is_bare(request))) {
+        show_value(out, size, "bare", PS_SLICE_LIT("wrong"));
+    }
 }
 
 static void read_one(const struct sample *sample, const struct cut *cut)
@@ -103,6 +124,11 @@ static void takes_good_requests(void **state)
          "[] messages=[{\"role\":\"user\",\"x\":{\"y\":[{\"z\":1}]}}]"},
         {JSON, true, "{\"prompt\":\"hi\",\"stream\":false}", "[] stream prompt=\"hi\""},
         {JSON, true, "{\"prompt\":\"hi\",\"background\":true}", "[] background prompt=\"hi\""},
+        {JSON, false, "{\"prompt\":\"hi\",\"background\":true,\"webhook\":\"http://h/\"}",
+         "[] background prompt=\"hi\" webhook=\"http://h/\""},
+        {JSON, false, "{\"prompt\":\"hi\",\"webhook\":{\"url\":1}}",
+         "[] prompt=\"hi\" webhook={\"url\":1}"},
+        {JSON, false, "{\"prompt\":\"hi\",\"webhook\":null}", "[] prompt=\"hi\""},
         {JSON, false, "{\"pr\\u006fmpt\":\"{\\\"x\\\":1}\"}", "[] prompt=\"{\\\"x\\\":1}\""},
         {TEXT, false, "Why is\nthe \"sky\" \\ blue\x7f?\t\x1b",
          "[] prompt=\"Why is\\nthe \\\"sky\\\" \\\\ blue\x7f?\\t\\u001b\""},
@@ -144,6 +170,8 @@ static void refuses_bad_requests(void **state)
         {JSON, false, "{\"prompt\":\"a\",\"stream\":\"yes\"}", "bad_field stream"},
         {JSON, false, "{\"prompt\":\"a\",\"stream\":true,\"background\":true}",
          "bad_field background"},
+        {JSON, false, "{\"prompt\":\"a\",\"webhook\":[]}", "bad_field webhook"},
+        {JSON, false, "{\"prompt\":\"a\",\"webhook\":\"a\",\"webhook\":\"b\"}", "bad_json webhook"},
         {JSON, false, "{\"prompt\":\"a\",\"api_key\":\"k\"}", "forbidden_field api_key"},
         {JSON, false, "{\"prompt\":\"a\",\"base_url\":null}", "forbidden_field base_url"},
         {JSON, false, "{\"prompt\":\"a\",\"n\":1}", "unknown_field n"},
