@@ -93,8 +93,9 @@ endforeach()
 if(NOT PENSTOCK_FUZZER)
     pkg_check_modules(CMOCKA REQUIRED QUIET IMPORTED_TARGET cmocka)
 
-    # tests/support/*.c may use the base room; tests/support/<room>/*.c may use that room, and is
-    # linked to the tests of that room and of those that may use it.
+    # tests/support/*.c may use the base room; tests/support/<room>/*.c may use that room and the
+    # support of those below it, and is linked to the tests of that room and of those that may use
+    # it.
     file(GLOB support_sources CONFIGURE_DEPENDS "${tests_dir}/support/*.c")
     if(support_sources)
         set(scope PUBLIC)
@@ -115,8 +116,16 @@ if(NOT PENSTOCK_FUZZER)
             add_library(penstock_test_support_${room} STATIC ${sources})
             target_include_directories(penstock_test_support_${room} PRIVATE
                 "${PROJECT_SOURCE_DIR}/src/${room}")
+            target_include_directories(penstock_test_support_${room} PRIVATE
+                "${PROJECT_SOURCE_DIR}/src/${room}")
             target_link_libraries(penstock_test_support_${room} PUBLIC
                 penstock_test_support penstock_${room})
+            foreach(lower IN LISTS ROOM_${room}_USES)
+                if(lower IN_LIST support_rooms)
+                    target_link_libraries(penstock_test_support_${room} PUBLIC
+                        penstock_test_support_${lower})
+                endif()
+            endforeach()
             list(APPEND support_rooms ${room})
         endif()
     endforeach()

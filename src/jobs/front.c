@@ -334,7 +334,7 @@ static void finish(struct ps_run *run)
     }
 }
 
-static void on_task(struct ps_task *task)
+void ps_run_asked(struct ps_task *task)
 {
     finish(PS_CONTAINER_OF(task, struct ps_run, task));
 }
@@ -420,7 +420,6 @@ void ps_run_ask(struct ps_run *run)
         .background = true,
     };
     run->asked_us = spec.received_us;
-    ps_task_init(&run->task, on_task);
     run->ex = ps_exchange_open(jobs->gl, &run->arena, &spec, &front_ops, run);
     if (run->ex == NULL) {
         ps_run_defer(run, jobs->times.retry_us / 1000, false);

@@ -237,6 +237,8 @@ void ps_run_free(struct ps_run *run);
 
 /* READY → ASKING. */
 void ps_run_ask(struct ps_run *run);
+/* What run->task does: the exchange has said all it has to say. */
+void ps_run_asked(struct ps_task *task);
 /* Ends the exchange and drops the answer. */
 void ps_run_hang_up(struct ps_run *run, enum ps_end_reason reason);
 

@@ -498,6 +498,7 @@ static struct ps_run *make(struct ps_jobs *jobs, const struct ps_store_claim *cl
     count(run, 1);
     ps_buf_init(&run->answer, PS_JOBS_INLINE);
     ps_timer_init(&run->timer, jobs->gl->loop, on_expired);
+    ps_task_init(&run->task, ps_run_asked);
     ps_id_make(&run->request_id, "req_");
     run->endpoint = ps_jobs_endpoint(run->claim.endpoint);
     return run;
