@@ -56,7 +56,8 @@ const struct ps_dialect ps_dialect_openai = {
     .neutral = ps_openai_neutral,
     .prompt = ps_openai_prompt,
     .writer_size = sizeof(struct ps_openai_writer),
-    .writes = PS_FOR(PS_OP_CHAT) | PS_FOR(PS_OP_COMPLETE) | PS_FOR(PS_OP_EMBED),
+    .writes = PS_FOR(PS_OP_CHAT) | PS_FOR(PS_OP_COMPLETE) | PS_FOR(PS_OP_EMBED) |
+              PS_FOR(PS_OP_RERANK) | PS_FOR(PS_OP_IMAGE),
     .writer_init = ps_openai_writer_init,
     .writer_deinit = ps_openai_writer_deinit,
     .writer_event = ps_openai_writer_event,

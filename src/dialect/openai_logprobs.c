@@ -104,9 +104,9 @@ static void write_top(const struct ps_event *event, struct ps_buf *out)
     ps_buf_byte(out, '}');
 }
 
-static void note_lists(struct ps_openai_writer *writer, const struct ps_event *event)
+static void note_lists(struct ps_openai_answer *answer, const struct ps_event *event)
 {
-    struct ps_buf *lists = writer->logprobs;
+    struct ps_buf *lists = answer->logprobs;
     struct ps_slice token = event->logprob.token;
 
     if (lists[PS_LOGPROB_TOKENS].len > 0) {
@@ -117,24 +117,26 @@ static void note_lists(struct ps_openai_writer *writer, const struct ps_event *e
     write_name(token, &lists[PS_LOGPROB_TOKENS]);
     write_value(event->logprob.logprob, &lists[PS_LOGPROB_VALUES]);
     write_top(event, &lists[PS_LOGPROB_TOP]);
-    ps_buf_uint(&lists[PS_LOGPROB_OFFSETS], writer->offset);
+    ps_buf_uint(&lists[PS_LOGPROB_OFFSETS], answer->offset);
     for (size_t i = 0; i < token.len; i++) {
-        writer->offset += ((unsigned char)token.ptr[i] & 0xc0) != 0x80;
+        answer->offset += ((unsigned char)token.ptr[i] & 0xc0) != 0x80;
     }
 }
 
 /* ---- both ---- */
 
-void ps_openai_note_logprobs(struct ps_openai_writer *writer, const struct ps_event *event)
+void ps_openai_note_logprobs(const struct ps_openai_writer *writer, struct ps_openai_answer *answer,
+                             const struct ps_event *event)
 {
-    if (writer->base.options.operation == PS_OP_CHAT) {
-        note_entry(&writer->logprobs[PS_LOGPROB_TOKENS], event);
+    if (ps_openai_is_chat(writer)) {
+        note_entry(&answer->logprobs[PS_LOGPROB_TOKENS], event);
     } else {
-        note_lists(writer, event);
+        note_lists(answer, event);
     }
 }
 
-void ps_openai_write_logprobs(struct ps_openai_writer *writer, struct ps_buf *out)
+void ps_openai_write_logprobs(const struct ps_openai_writer *writer,
+                              struct ps_openai_answer *answer, struct ps_buf *out)
 {
     static const char *const names[PS_LOGPROB_LISTS] = {
         [PS_LOGPROB_TOKENS] = "{\"tokens\":[",
@@ -142,13 +144,13 @@ void ps_openai_write_logprobs(struct ps_openai_writer *writer, struct ps_buf *ou
         [PS_LOGPROB_TOP] = "],\"top_logprobs\":[",
         [PS_LOGPROB_OFFSETS] = "],\"text_offset\":[",
     };
-    struct ps_buf *lists = writer->logprobs;
+    struct ps_buf *lists = answer->logprobs;
 
     if (lists[PS_LOGPROB_TOKENS].len == 0) {
         ps_buf_cstr(out, "null");
         return;
     }
-    if (writer->base.options.operation == PS_OP_CHAT) {
+    if (ps_openai_is_chat(writer)) {
         ps_buf_cstr(out, "{\"content\":[");
         ps_buf_slice(out, ps_buf_view(&lists[PS_LOGPROB_TOKENS]));
         ps_buf_cstr(out, "],\"refusal\":null}");

@@ -4,6 +4,7 @@
 
 #include "dialect_priv.h"
 #include "fields.h"
+#include "json_out.h"
 #include "multipart.h"
 #include "openai_found.h"
 #include "openai_repeat.h"
@@ -63,15 +64,42 @@ enum {
     PS_LOGPROB_LISTS,
 };
 
+#define PS_OPENAI_CHOICES 128
+#define PS_OPENAI_CALLS   1024 /* of one choice */
+
+/* WHOLE: a tool call so far, as it will stand in its list. */
+struct ps_openai_call {
+    uint32_t block;
+    bool custom;
+    struct ps_buf head;      /* up to its arguments */
+    struct ps_buf arguments; /* unescaped */
+    struct ps_buf tail;      /* members behind the function */
+};
+
+/* One answer among n. */
+struct ps_openai_answer {
+    uint32_t index;
+    bool started;                          /* the role has gone out */
+    const char *finish;                    /* static; NULL: none yet */
+    uint64_t chars;                        /* in the text so far */
+    struct ps_buf said[PS_OPENAI_SAID];    /* WHOLE */
+    size_t thought_at;                     /* WHOLE: where the block that is being thought begins */
+    struct ps_buf thoughts;                /* WHOLE: blocks with a signature, elements of a list */
+    struct ps_buf citations;               /* WHOLE: elements */
+    struct ps_buf images;                  /* WHOLE: elements */
+    struct ps_buf calls;                   /* WHOLE: struct ps_openai_call */
+    uint32_t call_count;                   /* blocks up to here have been begun */
+    uint64_t argued[PS_OPENAI_CALLS / 64]; /* SSE: bit per block that has arguments */
+    struct ps_buf logprobs[PS_LOGPROB_LISTS];
+    uint64_t offset; /* completions: characters in the tokens so far */
+};
+
 struct ps_openai_writer {
     struct ps_writer base;
-    struct ps_buf head;                 /* of every chunk, up to its choices */
-    struct ps_buf said[PS_OPENAI_SAID]; /* WHOLE: what was said so far */
-    struct ps_buf logprobs[PS_LOGPROB_LISTS];
-    struct ps_buf data; /* embeddings, as JSON */
-    uint64_t offset;    /* completions: characters in the tokens so far */
-    bool started;       /* the role has gone out */
-    const char *finish; /* static; NULL: none yet */
+    struct ps_buf head;                                  /* of every chunk, up to its choices */
+    struct ps_openai_answer *answers[PS_OPENAI_CHOICES]; /* owned; NULL: has said nothing */
+    size_t held;                                         /* bytes in all buffers of answers */
+    struct ps_buf data; /* embeddings, scores, images: elements of their list */
     bool has_usage;
     struct ps_usage usage;
 };
@@ -83,13 +111,39 @@ int ps_openai_writer_event(struct ps_writer *writer, const struct ps_event *even
 void ps_openai_writer_end(struct ps_writer *writer, const struct ps_answer_info *info,
                           struct ps_buf *out);
 
+/* openai_writer_stream.c: what one event of a choice means in a stream. */
+void ps_openai_stream_event(struct ps_openai_writer *writer, struct ps_openai_answer *answer,
+                            const struct ps_event *event, struct ps_buf *out);
+void ps_openai_stream_end(struct ps_openai_writer *writer, struct ps_buf *out);
+/* openai_writer_whole.c: notes it for the end, and the end. */
+void ps_openai_whole_event(struct ps_openai_writer *writer, struct ps_openai_answer *answer,
+                           const struct ps_event *event);
+void ps_openai_whole_end(struct ps_openai_writer *writer, struct ps_buf *out);
+void ps_openai_answer_free(struct ps_openai_answer *answer);
+
+/* Shared by both: members around the choices, and elements of lists. */
+void ps_openai_write_head(const struct ps_openai_writer *writer, struct ps_buf *out);
+void ps_openai_write_usage(const struct ps_openai_writer *writer, struct ps_buf *out);
+void ps_openai_write_finish(const struct ps_openai_answer *answer, struct ps_buf *out);
+/* False: nothing to show. */
+bool ps_openai_write_citation(const struct ps_openai_answer *answer,
+                              const struct ps_event_citation *citation, struct ps_json_out *out);
+void ps_openai_write_image(const struct ps_event_media *media, struct ps_json_out *out);
+void ps_openai_write_signature(struct ps_slice signature, struct ps_json_out *out);
+static inline bool ps_openai_is_chat(const struct ps_openai_writer *writer)
+{
+    return writer->base.options.operation == PS_OP_CHAT;
+}
+
 /* openai_logprobs.c: notes one token; writes what was noted (null when that is nothing) and forgets
  * it. */
-void ps_openai_note_logprobs(struct ps_openai_writer *writer, const struct ps_event *event);
-void ps_openai_write_logprobs(struct ps_openai_writer *writer, struct ps_buf *out);
+void ps_openai_note_logprobs(const struct ps_openai_writer *writer, struct ps_openai_answer *answer,
+                             const struct ps_event *event);
+void ps_openai_write_logprobs(const struct ps_openai_writer *writer,
+                              struct ps_openai_answer *answer, struct ps_buf *out);
 
-/* openai_embedding.c: one element of a list of embeddings. */
-void ps_openai_write_embedding(const struct ps_event *event, bool base64, struct ps_buf *out);
+/* openai_embedding.c: one element of a list of embeddings; false: it holds what is no number. */
+bool ps_openai_write_embedding(const struct ps_event *event, bool base64, struct ps_buf *out);
 
 /* ---- front: openai_request.c ---- */
 

@@ -1,28 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "openai_priv.h"
 
-#include <math.h>
+#include "penstock/base/mem.h"
 
 /*
- * Answers of OpenAI's API out of events: for models that do not speak it themselves. There is one
- * answer: what other choices say is left out.
- *
- * A stream: a chunk with the role, a chunk per text, a chunk with the reason for the end; at the
- * end the chunk with the usage, when the client asked for it, and [DONE]. A whole answer is held
- * until the end. Log probabilities go out with the next chunk that has a choice.
+ * Answers of OpenAI's API out of events, for models that do not speak it themselves. A stream goes
+ * out as it comes (openai_writer_stream.c), a whole answer is held until the end
+ * (openai_writer_whole.c).
  */
 
 #define HEAD_BYTES 65536 /* of id and model, escaped */
-
-static bool is_chat(const struct ps_openai_writer *writer)
-{
-    return writer->base.options.operation == PS_OP_CHAT;
-}
-
-static bool is_stream(const struct ps_openai_writer *writer)
-{
-    return writer->base.options.mode == PS_WRITER_SSE;
-}
 
 /* ---- the members around the choices ---- */
 
@@ -30,11 +17,14 @@ static void write_id(const struct ps_openai_writer *writer, struct ps_buf *out)
 {
     struct ps_slice id = writer->base.options.id;
     struct ps_slice ours = PS_SLICE_LIT("gen_");
+    const char *prefix = ps_openai_is_chat(writer)                        ? "chatcmpl-"
+                         : writer->base.options.operation == PS_OP_RERANK ? "rerank-"
+                                                                          : "cmpl-";
     struct ps_buf whole;
 
     ps_buf_init(&whole, HEAD_BYTES);
     if (ps_slice_starts(id, ours)) {
-        ps_buf_cstr(&whole, is_chat(writer) ? "chatcmpl-" : "cmpl-");
+        ps_buf_cstr(&whole, prefix);
         id = ps_slice(id.ptr + ours.len, id.len - ours.len);
     }
     ps_buf_slice(&whole, id);
@@ -43,14 +33,19 @@ static void write_id(const struct ps_openai_writer *writer, struct ps_buf *out)
     ps_buf_deinit(&whole);
 }
 
-static void write_head(const struct ps_openai_writer *writer, struct ps_buf *out)
+void ps_openai_write_head(const struct ps_openai_writer *writer, struct ps_buf *out)
 {
-    const char *object = !is_chat(writer)    ? "text_completion"
-                         : is_stream(writer) ? "chat.completion.chunk"
-                                             : "chat.completion";
+    const char *object = !ps_openai_is_chat(writer)                   ? "text_completion"
+                         : writer->base.options.mode == PS_WRITER_SSE ? "chat.completion.chunk"
+                                                                      : "chat.completion";
 
     ps_buf_cstr(out, "{\"id\":");
     write_id(writer, out);
+    if (writer->base.options.operation == PS_OP_RERANK) {
+        ps_buf_cstr(out, ",\"model\":");
+        ps_buf_json(out, writer->base.options.model);
+        return;
+    }
     ps_buf_cstr(out, ",\"object\":\"");
     ps_buf_cstr(out, object);
     ps_buf_cstr(out, "\",\"created\":");
@@ -58,43 +53,6 @@ static void write_head(const struct ps_openai_writer *writer, struct ps_buf *out
     ps_buf_cstr(out, ",\"model\":");
     ps_buf_json(out, writer->base.options.model);
     ps_buf_cstr(out, ",\"system_fingerprint\":\"penstock\",\"choices\":[");
-}
-
-int ps_openai_writer_init(struct ps_writer *base)
-{
-    struct ps_openai_writer *writer = (struct ps_openai_writer *)base;
-    size_t max = base->options.max_bytes;
-
-    writer->usage = PS_USAGE_NONE;
-    if (base->options.operation == PS_OP_EMBED) {
-        base->options.mode = PS_WRITER_WHOLE;
-    }
-    for (int i = 0; i < PS_OPENAI_SAID; i++) {
-        ps_buf_init(&writer->said[i], max);
-    }
-    for (int i = 0; i < PS_LOGPROB_LISTS; i++) {
-        ps_buf_init(&writer->logprobs[i], max);
-    }
-    ps_buf_init(&writer->data, max);
-    ps_buf_init(&writer->head, HEAD_BYTES);
-    if (is_stream(writer)) {
-        write_head(writer, &writer->head);
-    }
-    return writer->head.failed ? -1 : 0;
-}
-
-void ps_openai_writer_deinit(struct ps_writer *base)
-{
-    struct ps_openai_writer *writer = (struct ps_openai_writer *)base;
-
-    for (int i = 0; i < PS_OPENAI_SAID; i++) {
-        ps_buf_deinit(&writer->said[i]);
-    }
-    for (int i = 0; i < PS_LOGPROB_LISTS; i++) {
-        ps_buf_deinit(&writer->logprobs[i]);
-    }
-    ps_buf_deinit(&writer->data);
-    ps_buf_deinit(&writer->head);
 }
 
 static void write_count(struct ps_buf *out, const char *key, int64_t count)
@@ -107,134 +65,247 @@ static void write_count(struct ps_buf *out, const char *key, int64_t count)
     }
 }
 
-static void write_usage(const struct ps_openai_writer *writer, struct ps_buf *out)
+static int64_t total_of(const struct ps_usage *usage, bool answers)
 {
-    struct ps_usage usage = writer->usage;
-    bool embeds = writer->base.options.operation == PS_OP_EMBED;
+    if (usage->total >= 0) {
+        return usage->total;
+    }
+    if (!answers) {
+        return usage->input;
+    }
+    return usage->input >= 0 && usage->output >= 0 && usage->input <= INT64_MAX - usage->output
+               ? usage->input + usage->output
+               : -1;
+}
+
+static void write_prompt_details(const struct ps_usage *usage, struct ps_buf *out)
+{
+    struct ps_json_out json = ps_json_out(out);
+
+    if (usage->cached < 0 && usage->cache_write <= 0) {
+        return;
+    }
+    ps_buf_cstr(out, ",\"prompt_tokens_details\":");
+    ps_out_open(&json, '{');
+    if (usage->cached >= 0) {
+        ps_out_member_int(&json, "cached_tokens", usage->cached);
+    }
+    if (usage->cache_write > 0) {
+        ps_out_member_int(&json, "cache_write_tokens", usage->cache_write);
+    }
+    ps_out_close(&json, '}');
+}
+
+void ps_openai_write_usage(const struct ps_openai_writer *writer, struct ps_buf *out)
+{
+    const struct ps_usage *usage = &writer->usage;
+    enum ps_operation operation = writer->base.options.operation;
+    bool answers = operation != PS_OP_EMBED && operation != PS_OP_RERANK;
 
     ps_buf_cstr(out, ",\"usage\":");
     if (!writer->has_usage) {
         ps_buf_cstr(out, "null");
         return;
     }
-    if (usage.total < 0 && embeds) {
-        usage.total = usage.input;
-    } else if (usage.total < 0 && usage.input >= 0 && usage.output >= 0 &&
-               usage.input <= INT64_MAX - usage.output) {
-        usage.total = usage.input + usage.output;
+    write_count(out, "{\"prompt_tokens\":", usage->input);
+    if (answers) {
+        write_count(out, ",\"completion_tokens\":", usage->output);
     }
-    write_count(out, "{\"prompt_tokens\":", usage.input);
-    if (!embeds) {
-        write_count(out, ",\"completion_tokens\":", usage.output);
-    }
-    write_count(out, ",\"total_tokens\":", usage.total);
-    if (usage.cached >= 0) {
-        write_count(out, ",\"prompt_tokens_details\":{\"cached_tokens\":", usage.cached);
-        ps_buf_byte(out, '}');
-    }
-    if (usage.reasoning >= 0) {
-        write_count(out, ",\"completion_tokens_details\":{\"reasoning_tokens\":", usage.reasoning);
+    write_count(out, ",\"total_tokens\":", total_of(usage, answers));
+    write_prompt_details(usage, out);
+    if (usage->reasoning >= 0) {
+        write_count(out, ",\"completion_tokens_details\":{\"reasoning_tokens\":", usage->reasoning);
         ps_buf_byte(out, '}');
     }
     ps_buf_byte(out, '}');
 }
 
-static void write_finish(const struct ps_openai_writer *writer, struct ps_buf *out)
+void ps_openai_write_finish(const struct ps_openai_answer *answer, struct ps_buf *out)
 {
     ps_buf_cstr(out, ",\"finish_reason\":");
-    if (writer->finish != NULL) {
+    if (answer->finish != NULL) {
         ps_buf_byte(out, '"');
-        ps_buf_cstr(out, writer->finish);
+        ps_buf_cstr(out, answer->finish);
         ps_buf_byte(out, '"');
     } else {
         ps_buf_cstr(out, "null");
     }
 }
 
-/* ---- streams ---- */
+/* ---- elements that both ways have ---- */
 
-/* The members of a delta by what is said. */
-static const char *const said_names[PS_OPENAI_SAID] = {
-    [PS_OPENAI_TEXT] = "\"content\":",
-    [PS_OPENAI_REASONING] = "\"reasoning_content\":",
-    [PS_OPENAI_REFUSAL] = "\"refusal\":",
-};
-
-static void begin_chunk(const struct ps_openai_writer *writer, struct ps_buf *out)
+bool ps_openai_write_citation(const struct ps_openai_answer *answer,
+                              const struct ps_event_citation *citation, struct ps_json_out *out)
 {
-    ps_buf_cstr(out, "data: ");
-    ps_buf_slice(out, ps_buf_view(&writer->head));
+    int64_t here = (int64_t)answer->chars;
+
+    if (citation == NULL || citation->url.len == 0) {
+        return false; /* the API cites only from the web */
+    }
+    ps_out_open(out, '{');
+    ps_out_member_cstr(out, "type", "url_citation");
+    ps_out_key(out, "url_citation");
+    ps_out_open(out, '{');
+    ps_out_member_int(out, "start_index", citation->start >= 0 ? citation->start : here);
+    ps_out_member_int(out, "end_index", citation->end >= 0 ? citation->end : here);
+    ps_out_member_text(out, "url", citation->url);
+    ps_out_key(out, "title");
+    ps_out_text(out, citation->title);
+    ps_out_close(out, '}');
+    ps_out_close(out, '}');
+    return true;
 }
 
-static void end_chunk(struct ps_openai_writer *writer, struct ps_buf *out)
+void ps_openai_write_image(const struct ps_event_media *media, struct ps_json_out *out)
 {
-    ps_buf_cstr(out, ",\"logprobs\":");
-    ps_openai_write_logprobs(writer, out);
-    write_finish(writer, out);
-    ps_buf_cstr(out, writer->base.options.include_usage ? "}],\"usage\":null}\n\n" : "}]}\n\n");
+    ps_out_open(out, '{');
+    ps_out_member_cstr(out, "type", "image_url");
+    ps_out_key(out, "image_url");
+    ps_out_open(out, '{');
+    ps_out_key(out, "url");
+    ps_out_string_begin(out);
+    if (media->data.len > 0) {
+        ps_out_string_plain(out, PS_SLICE_LIT("data:"));
+        ps_out_string_text(out, media->media_type);
+        ps_out_string_plain(out, PS_SLICE_LIT(";base64,"));
+        ps_out_string_text(out, media->data);
+    } else {
+        ps_out_string_text(out, media->url);
+    }
+    ps_out_string_end(out);
+    ps_out_close(out, '}');
+    ps_out_close(out, '}');
 }
 
-static void start_stream(struct ps_openai_writer *writer, struct ps_buf *out)
+/* Where Gemini's own clients of this API look for it. */
+void ps_openai_write_signature(struct ps_slice signature, struct ps_json_out *out)
 {
-    if (writer->started || !is_chat(writer)) {
+    if (signature.len == 0) {
         return;
     }
-    writer->started = true;
-    begin_chunk(writer, out);
-    ps_buf_cstr(out, "{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},"
-                     "\"logprobs\":null,\"finish_reason\":null");
-    ps_buf_cstr(out, writer->base.options.include_usage ? "}],\"usage\":null}\n\n" : "}]}\n\n");
+    ps_out_key(out, "extra_content");
+    ps_out_open(out, '{');
+    ps_out_key(out, "google");
+    ps_out_open(out, '{');
+    ps_out_member_text(out, "thought_signature", signature);
+    ps_out_close(out, '}');
+    ps_out_close(out, '}');
 }
 
-static void stream_said(struct ps_openai_writer *writer, int what, struct ps_slice text,
-                        struct ps_buf *out)
+/* ---- life ---- */
+
+int ps_openai_writer_init(struct ps_writer *base)
 {
-    start_stream(writer, out);
-    begin_chunk(writer, out);
-    if (is_chat(writer)) {
-        ps_buf_cstr(out, "{\"index\":0,\"delta\":{");
-        ps_buf_cstr(out, said_names[what]);
-        ps_buf_json(out, text);
-        ps_buf_byte(out, '}');
-    } else {
-        ps_buf_cstr(out, "{\"index\":0,\"text\":");
-        ps_buf_json(out, text);
+    struct ps_openai_writer *writer = (struct ps_openai_writer *)base;
+    enum ps_operation operation = base->options.operation;
+
+    writer->usage = PS_USAGE_NONE;
+    if (operation != PS_OP_CHAT && operation != PS_OP_COMPLETE) {
+        base->options.mode = PS_WRITER_WHOLE;
     }
-    end_chunk(writer, out);
+    ps_buf_init(&writer->data, base->options.max_bytes);
+    ps_buf_init(&writer->head, HEAD_BYTES);
+    if (base->options.mode == PS_WRITER_SSE) {
+        ps_openai_write_head(writer, &writer->head);
+    }
+    return writer->head.failed ? -1 : 0;
 }
 
-static void stream_finish(struct ps_openai_writer *writer, struct ps_buf *out)
+void ps_openai_writer_deinit(struct ps_writer *base)
 {
-    start_stream(writer, out);
-    begin_chunk(writer, out);
-    ps_buf_cstr(out, is_chat(writer) ? "{\"index\":0,\"delta\":{}" : "{\"index\":0,\"text\":\"\"");
-    end_chunk(writer, out);
+    struct ps_openai_writer *writer = (struct ps_openai_writer *)base;
+
+    for (int i = 0; i < PS_OPENAI_CHOICES; i++) {
+        ps_openai_answer_free(writer->answers[i]);
+    }
+    ps_buf_deinit(&writer->data);
+    ps_buf_deinit(&writer->head);
+}
+
+/* NULL: more choices than may be asked for, or no memory. */
+static struct ps_openai_answer *answer_of(struct ps_openai_writer *writer, uint32_t choice)
+{
+    size_t max = writer->base.options.max_bytes;
+    struct ps_openai_answer *answer;
+
+    if (choice >= PS_OPENAI_CHOICES || writer->answers[choice] != NULL) {
+        return choice < PS_OPENAI_CHOICES ? writer->answers[choice] : NULL;
+    }
+    answer = ps_calloc(1, sizeof(*answer));
+    if (answer == NULL) {
+        return NULL;
+    }
+    answer->index = choice;
+    for (int i = 0; i < PS_OPENAI_SAID; i++) {
+        ps_buf_init(&answer->said[i], max);
+    }
+    for (int i = 0; i < PS_LOGPROB_LISTS; i++) {
+        ps_buf_init(&answer->logprobs[i], max);
+    }
+    ps_buf_init(&answer->thoughts, max);
+    ps_buf_init(&answer->citations, max);
+    ps_buf_init(&answer->images, max);
+    ps_buf_init(&answer->calls, PS_OPENAI_CALLS * sizeof(struct ps_openai_call));
+    writer->answers[choice] = answer;
+    return answer;
+}
+
+/* ---- what is held ---- */
+
+static void add_held(const struct ps_buf *buf, size_t *held, bool *failed)
+{
+    *held += buf->len;
+    *failed = *failed || buf->failed;
+}
+
+static size_t held_of(const struct ps_openai_answer *answer, bool *failed)
+{
+    const struct ps_openai_call *calls =
+        (const struct ps_openai_call *)(const void *)answer->calls.ptr;
+    size_t held = 0;
+
+    for (int i = 0; i < PS_OPENAI_SAID; i++) {
+        add_held(&answer->said[i], &held, failed);
+    }
+    for (int i = 0; i < PS_LOGPROB_LISTS; i++) {
+        add_held(&answer->logprobs[i], &held, failed);
+    }
+    add_held(&answer->thoughts, &held, failed);
+    add_held(&answer->citations, &held, failed);
+    add_held(&answer->images, &held, failed);
+    add_held(&answer->calls, &held, failed);
+    if (answer->calls.len > 0) { /* only the last one grows, as good as always */
+        for (size_t i = 0; i < answer->calls.len / sizeof(*calls); i++) {
+            add_held(&calls[i].head, &held, failed);
+            add_held(&calls[i].arguments, &held, failed);
+            add_held(&calls[i].tail, &held, failed);
+        }
+    }
+    return held;
+}
+
+/* What is held must not grow above the bound, all of it together. */
+static int check_held(const struct ps_openai_writer *writer, const struct ps_event *event,
+                      bool failed, struct ps_fault *ret_fault)
+{
+    size_t max = writer->base.options.max_bytes;
+    size_t held = writer->held + writer->data.len;
+
+    failed = failed || writer->data.failed;
+    if (!failed && held <= max) {
+        return 0;
+    }
+    if (event->text.len > 0 && held <= max && event->text.len <= max - held) {
+        return ps_fault_set(ret_fault, PS_FAULT_NO_MEMORY, NULL,
+                            "The gateway is short of memory for this answer.");
+    }
+    return ps_fault_set(ret_fault, PS_FAULT_UPSTREAM_BROKEN, NULL,
+                        "The model's answer is larger than the gateway can hold.");
 }
 
 /* ---- events ---- */
 
-static void say(struct ps_openai_writer *writer, int what, struct ps_slice text, struct ps_buf *out)
-{
-    if (text.len == 0 || (what != PS_OPENAI_TEXT && !is_chat(writer))) {
-        return;
-    }
-    switch (writer->base.options.mode) {
-    case PS_WRITER_SSE:
-        stream_said(writer, what, text, out);
-        break;
-    case PS_WRITER_TEXT:
-        if (what == PS_OPENAI_TEXT) {
-            ps_buf_slice(out, text);
-        }
-        break;
-    case PS_WRITER_WHOLE:
-    default:
-        ps_buf_slice(&writer->said[what], text);
-        break;
-    }
-}
-
-static const char *word_of(enum ps_finish finish)
+static const char *word_of(enum ps_finish finish, bool called)
 {
     switch (finish) {
     case PS_FINISH_LENGTH:
@@ -247,138 +318,153 @@ static const char *word_of(enum ps_finish finish)
     case PS_FINISH_STOP:
     case PS_FINISH_OTHER:
     default:
-        return "stop";
+        return called ? "tool_calls" : "stop";
     }
 }
 
-static void finish(struct ps_openai_writer *writer, const struct ps_event *event,
-                   struct ps_buf *out)
+static int answer_event(struct ps_openai_writer *writer, const struct ps_event *event,
+                        struct ps_buf *out, struct ps_fault *ret_fault)
 {
-    bool again = writer->finish != NULL;
+    struct ps_openai_answer *answer = answer_of(writer, event->choice);
+    bool failed = false;
+    size_t before;
 
-    writer->finish = word_of(event->finish);
-    if (is_stream(writer) && !again) {
-        stream_finish(writer, out);
+    if (answer == NULL) {
+        return event->choice < PS_OPENAI_CHOICES
+                   ? ps_fault_set(ret_fault, PS_FAULT_NO_MEMORY, NULL,
+                                  "The gateway is short of memory for this answer.")
+                   : 0;
     }
+    if (event->kind == PS_EVENT_FINISH && answer->finish != NULL) {
+        answer->finish = word_of(event->finish, answer->call_count > 0);
+        return 0;
+    }
+    before = held_of(answer, &failed);
+    if (event->kind == PS_EVENT_LOGPROBS) {
+        ps_openai_note_logprobs(writer, answer, event);
+    } else if (event->kind == PS_EVENT_FINISH) {
+        answer->finish = word_of(event->finish, answer->call_count > 0);
+    }
+    if (writer->base.options.mode == PS_WRITER_SSE) {
+        ps_openai_stream_event(writer, answer, event, out);
+    } else {
+        ps_openai_whole_event(writer, answer, event);
+    }
+    writer->held += held_of(answer, &failed) - before;
+    return check_held(writer, event, failed, ret_fault);
 }
 
-static int add_embedding(struct ps_openai_writer *writer, const struct ps_event *event,
-                         struct ps_fault *ret_fault)
+static void add_score(struct ps_openai_writer *writer, const struct ps_event *event)
 {
-    for (size_t i = 0; i < event->dimensions; i++) {
-        if (!isfinite(event->vector[i])) {
+    struct ps_json_out out = {&writer->data, NULL, writer->data.len > 0};
+
+    ps_out_open(&out, '{');
+    ps_out_member_int(&out, "index", event->index);
+    ps_out_member(&out, "document", event->score->document);
+    ps_out_key(&out, "relevance_score");
+    if (event->score->number.len > 0) {
+        ps_out_raw(&out, event->score->number);
+    } else {
+        ps_buf_printf(out.buf, "%.9g", event->score->relevance);
+    }
+    ps_out_close(&out, '}');
+}
+
+static void add_image(struct ps_openai_writer *writer, const struct ps_event *event)
+{
+    struct ps_json_out out = {&writer->data, NULL, writer->data.len > 0};
+
+    ps_out_open(&out, '{');
+    ps_out_member_text(&out, "b64_json", event->media->data);
+    ps_out_member_text(&out, "url", event->media->url);
+    ps_out_member_text(&out, "revised_prompt", event->media->prompt);
+    ps_out_close(&out, '}');
+}
+
+/* Operations whose answer is a list of things. */
+static int list_event(struct ps_openai_writer *writer, const struct ps_event *event,
+                      struct ps_fault *ret_fault)
+{
+    switch (writer->base.options.operation) {
+    case PS_OP_EMBED:
+        if (event->kind == PS_EVENT_EMBEDDING &&
+            !ps_openai_write_embedding(event, writer->base.options.base64, &writer->data)) {
             return ps_fault_set(ret_fault, PS_FAULT_INTERNAL, NULL,
                                 "The model gave a vector that holds no number.");
         }
+        break;
+    case PS_OP_RERANK:
+        if (event->kind == PS_EVENT_SCORE) {
+            add_score(writer, event);
+        }
+        break;
+    case PS_OP_IMAGE:
+        if (event->kind == PS_EVENT_MEDIA && event->media != NULL) {
+            add_image(writer, event);
+        }
+        break;
+    case PS_OP_CHAT:
+    case PS_OP_COMPLETE:
+    case PS_OP_COUNT_TOKENS:
+    case PS_OP_PASS:
+    case PS_OP_MODELS:
+    case PS_OP_COUNT:
+    default:
+        break;
     }
-    ps_openai_write_embedding(event, writer->base.options.base64, &writer->data);
-    return 0;
+    return check_held(writer, event, false, ret_fault);
 }
 
-/* What is held must not grow above the bound, all of it together. */
-static int check_held(const struct ps_openai_writer *writer, const struct ps_event *event,
-                      struct ps_fault *ret_fault)
+static void text_event(const struct ps_event *event, struct ps_buf *out)
 {
-    size_t max = writer->base.options.max_bytes;
-    size_t held = writer->data.len;
-    bool failed = writer->data.failed;
-
-    for (int i = 0; i < PS_OPENAI_SAID; i++) {
-        held += writer->said[i].len;
-        failed = failed || writer->said[i].failed;
+    if (event->kind == PS_EVENT_TEXT && event->choice == 0) {
+        ps_buf_slice(out, event->text);
     }
-    for (int i = 0; i < PS_LOGPROB_LISTS; i++) {
-        held += writer->logprobs[i].len;
-        failed = failed || writer->logprobs[i].failed;
-    }
-    if (!failed && held <= max) {
-        return 0;
-    }
-    if (event->text.len > 0 && held <= max && event->text.len <= max - held) {
-        return ps_fault_set(ret_fault, PS_FAULT_NO_MEMORY, NULL,
-                            "The gateway is short of memory for this answer.");
-    }
-    return ps_fault_set(ret_fault, PS_FAULT_UPSTREAM_BROKEN, NULL,
-                        "The model's answer is larger than the gateway can hold.");
 }
 
 int ps_openai_writer_event(struct ps_writer *base, const struct ps_event *event, struct ps_buf *out,
                            struct ps_fault *ret_fault)
 {
     struct ps_openai_writer *writer = (struct ps_openai_writer *)base;
-    bool embeds = base->options.operation == PS_OP_EMBED;
 
-    if (event->kind == PS_EVENT_USAGE) {
+    switch (event->kind) {
+    case PS_EVENT_USAGE:
         writer->has_usage = true;
         writer->usage = event->usage;
-    } else if (event->choice != 0) {
         return 0;
-    } else if (embeds) {
-        if (event->kind == PS_EVENT_EMBEDDING && add_embedding(writer, event, ret_fault) != 0) {
-            return -1;
-        }
-    } else if (event->kind == PS_EVENT_START) {
-        if (is_stream(writer)) {
-            start_stream(writer, out);
-        }
-    } else if (event->kind == PS_EVENT_TEXT) {
-        say(writer, PS_OPENAI_TEXT, event->text, out);
-    } else if (event->kind == PS_EVENT_REASONING) {
-        say(writer, PS_OPENAI_REASONING, event->text, out);
-    } else if (event->kind == PS_EVENT_REFUSAL) {
-        say(writer, PS_OPENAI_REFUSAL, event->text, out);
-    } else if (event->kind == PS_EVENT_LOGPROBS) {
-        if (base->options.mode != PS_WRITER_TEXT) {
-            ps_openai_note_logprobs(writer, event);
-        }
-    } else if (event->kind == PS_EVENT_FINISH) {
-        finish(writer, event, out);
+    case PS_EVENT_BLOCK_START:
+    case PS_EVENT_BLOCK_STOP:
+    case PS_EVENT_RESULT:
+    case PS_EVENT_PING:
+    case PS_EVENT_OPAQUE:
+    case PS_EVENT_FAULT:
+    case PS_EVENT_DONE:
+        return 0;
+    case PS_EVENT_START:
+    case PS_EVENT_TEXT:
+    case PS_EVENT_REASONING:
+    case PS_EVENT_REFUSAL:
+    case PS_EVENT_TOOL_CALL:
+    case PS_EVENT_CITATION:
+    case PS_EVENT_LOGPROBS:
+    case PS_EVENT_EMBEDDING:
+    case PS_EVENT_SCORE:
+    case PS_EVENT_MEDIA:
+    case PS_EVENT_FINISH:
+    default:
+        break;
     }
-    return check_held(writer, event, ret_fault);
+    if (base->options.operation != PS_OP_CHAT && base->options.operation != PS_OP_COMPLETE) {
+        return list_event(writer, event, ret_fault);
+    }
+    if (base->options.mode == PS_WRITER_TEXT) {
+        text_event(event, out);
+        return 0;
+    }
+    return answer_event(writer, event, out, ret_fault);
 }
 
 /* ---- the end ---- */
-
-static void write_message(const struct ps_openai_writer *writer, struct ps_buf *out)
-{
-    const struct ps_buf *said = writer->said;
-
-    ps_buf_cstr(out, "\"message\":{\"role\":\"assistant\",\"content\":");
-    if (said[PS_OPENAI_TEXT].len == 0 && said[PS_OPENAI_REFUSAL].len > 0) {
-        ps_buf_cstr(out, "null");
-    } else {
-        ps_buf_json(out, ps_buf_view(&said[PS_OPENAI_TEXT]));
-    }
-    if (said[PS_OPENAI_REASONING].len > 0) {
-        ps_buf_cstr(out, ",\"reasoning_content\":");
-        ps_buf_json(out, ps_buf_view(&said[PS_OPENAI_REASONING]));
-    }
-    ps_buf_cstr(out, ",\"refusal\":");
-    if (said[PS_OPENAI_REFUSAL].len > 0) {
-        ps_buf_json(out, ps_buf_view(&said[PS_OPENAI_REFUSAL]));
-    } else {
-        ps_buf_cstr(out, "null");
-    }
-    ps_buf_byte(out, '}');
-}
-
-static void write_whole(struct ps_openai_writer *writer, struct ps_buf *out)
-{
-    write_head(writer, out);
-    ps_buf_cstr(out, "{\"index\":0,");
-    if (is_chat(writer)) {
-        write_message(writer, out);
-    } else {
-        ps_buf_cstr(out, "\"text\":");
-        ps_buf_json(out, ps_buf_view(&writer->said[PS_OPENAI_TEXT]));
-    }
-    ps_buf_cstr(out, ",\"logprobs\":");
-    ps_openai_write_logprobs(writer, out);
-    write_finish(writer, out);
-    ps_buf_cstr(out, "}]");
-    write_usage(writer, out);
-    ps_buf_cstr(out, "}\n");
-}
 
 static void write_list(const struct ps_openai_writer *writer, struct ps_buf *out)
 {
@@ -386,8 +472,34 @@ static void write_list(const struct ps_openai_writer *writer, struct ps_buf *out
     ps_buf_slice(out, ps_buf_view(&writer->data));
     ps_buf_cstr(out, "],\"model\":");
     ps_buf_json(out, writer->base.options.model);
-    write_usage(writer, out);
+    ps_openai_write_usage(writer, out);
     ps_buf_cstr(out, "}\n");
+}
+
+static void write_ranking(const struct ps_openai_writer *writer, struct ps_buf *out)
+{
+    ps_openai_write_head(writer, out);
+    ps_buf_cstr(out, ",\"results\":[");
+    ps_buf_slice(out, ps_buf_view(&writer->data));
+    ps_buf_byte(out, ']');
+    if (writer->has_usage) {
+        ps_openai_write_usage(writer, out);
+    }
+    ps_buf_cstr(out, "}\n");
+}
+
+static void write_images(const struct ps_openai_writer *writer, struct ps_buf *out)
+{
+    struct ps_json_out json = ps_json_out(out);
+
+    ps_out_open(&json, '{');
+    ps_out_member_int(&json, "created", writer->base.options.created_s);
+    ps_out_key(&json, "data");
+    ps_out_open(&json, '[');
+    ps_buf_slice(out, ps_buf_view(&writer->data));
+    ps_out_close(&json, ']');
+    ps_out_close(&json, '}');
+    ps_buf_byte(out, '\n');
 }
 
 void ps_openai_writer_end(struct ps_writer *base, const struct ps_answer_info *info,
@@ -398,15 +510,17 @@ void ps_openai_writer_end(struct ps_writer *base, const struct ps_answer_info *i
     (void)info; /* the API has no place for it */
     if (base->options.operation == PS_OP_EMBED) {
         write_list(writer, out);
+    } else if (base->options.operation == PS_OP_RERANK) {
+        write_ranking(writer, out);
+    } else if (base->options.operation == PS_OP_IMAGE) {
+        write_images(writer, out);
     } else if (base->options.mode == PS_WRITER_WHOLE) {
-        write_whole(writer, out);
-    } else if (base->options.mode == PS_WRITER_SSE) {
-        if (base->options.include_usage && writer->has_usage) {
-            begin_chunk(writer, out);
-            ps_buf_byte(out, ']');
-            write_usage(writer, out);
-            ps_buf_cstr(out, "}\n\n");
+        if (answer_of(writer, 0) == NULL) {
+            out->failed = true;
+            return;
         }
-        ps_buf_cstr(out, "data: [DONE]\n\n");
+        ps_openai_whole_end(writer, out);
+    } else if (base->options.mode == PS_WRITER_SSE) {
+        ps_openai_stream_end(writer, out);
     }
 }
