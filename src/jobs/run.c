@@ -312,47 +312,47 @@ void ps_run_lose(struct ps_run *run, const char *code, const char *message)
                  true);
 }
 
-void ps_run_give_back(struct ps_run *run, int64_t after_ms)
+static void stop_asking(struct ps_run *run, enum ps_end_reason reason)
 {
-    if (run->state == PS_RUN_ASKING) {
-        ps_run_hang_up(run, PS_END_SHUTDOWN);
+    if (run->ex != NULL) {
+        ps_run_hang_up(run, reason);
     }
     if (run->download != NULL) {
         ps_download_cancel(run->download);
         run->download = NULL;
     }
+}
+
+void ps_run_give_back(struct ps_run *run, int64_t after_ms)
+{
+    stop_asking(run, PS_END_SHUTDOWN);
     ps_run_defer(run, after_ms, false);
 }
 
 void ps_run_void(struct ps_run *run)
 {
-    if (run->state == PS_RUN_ASKING) {
-        ps_run_hang_up(run, PS_END_CLIENT_GONE);
-    }
+    stop_asking(run, PS_END_CLIENT_GONE);
     ps_hub_touch(run->jobs, &run->claim.id, run->claim.line < 0);
     ps_run_free(run);
 }
 
+/* A job is settled; a line goes back, and DUE ends its batch with all that are left. */
 static void on_expired(struct ps_timer *timer)
 {
     struct ps_run *run = PS_CONTAINER_OF(timer, struct ps_run, timer);
-    bool line = run->claim.line >= 0;
-    if (run->state == PS_RUN_ASKING) {
-        ps_run_hang_up(run, PS_END_CLIENT_GONE);
-    }
-    if (run->download != NULL) {
-        ps_download_cancel(run->download);
-        run->download = NULL;
+    struct ps_jobs *jobs = run->jobs;
+    stop_asking(run, PS_END_CLIENT_GONE);
+    if (run->claim.line >= 0) {
+        ps_run_give_back(run, 0);
+        ps_jobs_due_in(jobs, 0);
+        return;
     }
     run->status = 0;
     ps_buf_reset(&run->answer);
     run->ending = (struct ps_run_ending){
         .status = PS_JOB_EXPIRED,
-        .error = line ? error_json(run, "batch_expired",
-                                   "This request could not be executed before the completion "
-                                   "window expired.")
-                      : error_json(run, "job_expired",
-                                   "The job could not be finished before its time was over.")};
+        .error = error_json(run, "job_expired",
+                            "The job could not be finished before its time was over.")};
     tell(run);
 }
 

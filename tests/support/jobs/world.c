@@ -293,7 +293,7 @@ void world_batch(struct world *w, const char *id, const char *endpoint, const ch
     struct ps_store_body body = {0};
     int64_t now = ps_clock_wall_ms();
     put(w, input, &body);
-    (void)snprintf(file, sizeof(file), "file-%.30s", id);
+    (void)snprintf(file, sizeof(file), "f%.38s", id);
     depot_run(&w->depot, depot_file_add("t", file, body.blob.text), PS_STORE_OK);
     struct ps_store_command *command = depot_batch_add("t", id, file, now);
     command->in.batch.endpoint = ps_slice_cstr(endpoint);
