@@ -10,6 +10,16 @@
 
 #define LITTLE_TOP_P 1e-6
 
+static int translate(struct ps_prompt_build *build, const struct ps_request *request)
+{
+    struct ps_request copy = *request;
+    const struct ps_neutral *neutral;
+
+    return ps_dialect_neutral(&copy, build->arena, &neutral, build->fault) == 0
+               ? ps_prompt_of_neutral(build, request, neutral)
+               : -1;
+}
+
 int ps_dialect_prompt(const struct ps_dialect *front, const struct ps_request *request,
                       struct ps_arena *arena, struct ps_prompt *ret, struct ps_fault *fault)
 {
@@ -23,12 +33,13 @@ int ps_dialect_prompt(const struct ps_dialect *front, const struct ps_request *r
         .top_k = -1,
         .min_p = -1,
     };
-    if (!ps_dialect_has_writer(front, request->operation) || front->prompt == NULL) {
+    if (!ps_dialect_has_writer(front, request->operation) ||
+        (front->prompt == NULL && front->neutral == NULL)) {
         return ps_fault_set(fault, PS_FAULT_UNSUPPORTED_OPERATION, NULL,
                             "A model inside the gateway cannot do this operation (%s).",
                             ps_operation_name(request->operation));
     }
-    return front->prompt(&build, request);
+    return front->prompt != NULL ? front->prompt(&build, request) : translate(&build, request);
 }
 
 int ps_prompt_begin(struct ps_prompt_build *build, size_t raw_bytes)

@@ -20,6 +20,10 @@ struct ps_prompt_build {
     size_t text_size;
 };
 
+/* What a front without a `prompt` of its own says in the neutral form. */
+int ps_prompt_of_neutral(struct ps_prompt_build *build, const struct ps_request *request,
+                         const struct ps_neutral *neutral);
+
 /* 0, or -1 with a fault; `raw_bytes` as above. */
 int ps_prompt_begin(struct ps_prompt_build *build, size_t raw_bytes);
 
