@@ -25,6 +25,7 @@ enum ps_command {
     PS_COMMAND_SERVE,
     PS_COMMAND_CHECK,
     PS_COMMAND_VERSION,
+    PS_COMMAND_JOBS,
     PS_COMMAND_HELP
 };
 

@@ -12,6 +12,8 @@ static const char help[] =
     "usage: penstock [serve] [-c FILE] [-m MODEL.gguf] [-l ADDRESS]   run the gateway\n"
     "       penstock check -c FILE                                   read the configuration, print "
     "what is in force\n"
+    "       penstock jobs submit|list|show|cancel|results            long jobs of a running "
+    "gateway; see its --help\n"
     "       penstock version                                         own version and every "
     "library's\n"
     "\n"
@@ -58,7 +60,8 @@ static int read_command(const char *word, enum ps_command *ret)
         }
     }
     (void)fprintf(
-        stderr, "penstock: no command \"%s\" (serve, check, version); see penstock --help\n", word);
+        stderr, "penstock: no command \"%s\" (serve, check, jobs, version); see penstock --help\n",
+        word);
     return -1;
 }
 
@@ -67,6 +70,10 @@ int ps_arguments_read(int argc, char **argv, struct ps_arguments *ret)
     *ret = (struct ps_arguments){.command = PS_COMMAND_SERVE};
     ret->overrides.dialects = ps_dialect_names();
     ret->overrides.builtin_model = ps_engine_has("llama");
+    if (argc > 1 && strcmp(argv[1], "jobs") == 0) {
+        ret->command = PS_COMMAND_JOBS; /* the rest is its own */
+        return 0;
+    }
     for (int option; (option = getopt_long(argc, argv, "c:m:l:tVh", options, NULL)) != -1;) {
         switch (option) {
         case 'c':

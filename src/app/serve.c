@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "app.h"
+#include "jobs_cli.h"
 
 #include "penstock/app/app.h"
 #include "penstock/base/log.h"
@@ -345,6 +346,9 @@ int ps_app_main(int argc, char **argv)
         ps_arguments_help();
         return 0;
     }
+    if (arguments.command == PS_COMMAND_JOBS) {
+        return ps_cli_main(argc - 1, argv + 1);
+    }
     if (ps_upstream_global_init() != 0 || ps_dialect_global_init() != 0) {
         (void)complain("out of memory");
         return 1;
@@ -360,6 +364,7 @@ int ps_app_main(int argc, char **argv)
     case PS_COMMAND_SERVE:
         result = ps_app_serve(&arguments);
         break;
+    case PS_COMMAND_JOBS:
     case PS_COMMAND_HELP:
         break;
     }
