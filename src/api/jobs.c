@@ -156,7 +156,8 @@ static int write_parts(struct ps_conn *conn, const struct ps_store_job *job,
                        struct ps_slice *ret_before, struct ps_slice *ret_behind)
 {
     struct ps_jobs_progress progress;
-    bool running = ps_jobs_progress(ps_side_jobs(conn), &job->id, &progress);
+    bool running =
+        !ps_job_is_over(job->status) && ps_jobs_progress(ps_side_jobs(conn), &job->id, &progress);
     struct ps_buf out;
     ps_buf_init(&out, PART_BYTES);
     ps_job_write_head(&out, job, running ? &progress : NULL);

@@ -112,14 +112,14 @@ static void send_last(struct events_door *door, struct ps_slice text,
 static void show_job(struct events_door *door, const struct ps_store_job *job, struct ps_buf *out)
 {
     static const struct ps_store_body nothing = {.bytes = PS_SLICE_INIT("null")};
-    struct ps_jobs_progress progress = {.tokens = door->tokens};
+    struct ps_jobs_progress progress;
+    bool running = ps_jobs_progress(ps_side_jobs(door->conn), &job->id, &progress);
     bool over = ps_job_is_over(job->status);
     bool has_result = job->status == PS_JOB_COMPLETED &&
                       (job->result.blob.text[0] != '\0' || job->result.bytes.len > 0);
-    (void)ps_jobs_progress(ps_side_jobs(door->conn), &job->id, &progress);
-    door->tokens = progress.tokens;
+    door->tokens = running ? progress.tokens : 0;
     begin_event(out, over ? ps_job_status_word(job->status) : "progress");
-    ps_job_write_head(out, job, &progress);
+    ps_job_write_head(out, job, running && !over ? &progress : NULL);
     if (over) {
         struct ps_buf tail;
         ps_buf_init(&tail, PART_BYTES);

@@ -330,14 +330,6 @@ def test_an_unknown_model_is_404(both):
     assert fake.requests == []
 
 
-def test_background_is_refused_as_long_as_there_are_no_jobs(both):
-    gateway, fake = both
-    answer = gateway.post("/generate", {"prompt": "a", "background": True})
-    assert answer.status in (400, 501)
-    assert answer.error["message"]
-    assert fake.requests == []
-
-
 def test_an_upstream_error_is_told_in_our_words(fake, gateway):
     fake.always(up.error(400, "temperature is too hot", "invalid_request_error", "bad_temperature"))
     answer = gateway.post("/generate", {"prompt": "a"})

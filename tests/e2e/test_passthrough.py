@@ -172,7 +172,11 @@ def test_get_and_delete_pass_by_provider(both):
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/files", "/v1/files/file-1/content", "/v1/batches", "/v1/messages", "/v1/responses/resp_1"]
+    "path",
+    [
+        *("/v1/files/", "/v1/files/file-1/x", "/v1/files//content", "/v1/batches/batch_1/x", "/v1/uploads"),
+        *("/v1/messages", "/v1/responses/resp_1"),
+    ],
 )
 def test_what_others_have_stored_in_the_account_does_not_pass(both, path):
     """All clients share the provider's key: relaying these would show each the others' data."""
