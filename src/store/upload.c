@@ -159,6 +159,12 @@ static void post(struct ps_upload *upload)
     }
 }
 
+/* Under the lock. Whether the loop waits to hear of it. */
+static bool has_room(const struct ps_upload *upload)
+{
+    return upload->full && !upload->finish && upload->waiting <= FULL / 2;
+}
+
 /* After a turn: what was written is given back; the loop is told, or another turn is asked for.
  * False: it was cancelled. */
 static bool settle(struct ps_upload *upload, struct ps_link *batch, bool last)
@@ -175,7 +181,7 @@ static bool settle(struct ps_upload *upload, struct ps_link *batch, bool last)
         if (upload->over) {
             drop_pieces(upload);
         }
-        if (upload->over || (upload->full && upload->waiting <= FULL / 2)) {
+        if (upload->over || has_room(upload)) {
             post(upload);
         }
         upload->scheduled = !upload->over && (upload->finish || upload->waiting >= PIECE);
@@ -219,7 +225,7 @@ static void deliver(struct ps_message *message)
     bool cancelled = upload->cancelled;
     bool abandoned = cancelled && !upload->scheduled;
     bool over = upload->over;
-    bool room = upload->full && upload->waiting <= FULL / 2;
+    bool room = has_room(upload);
     if (room) {
         upload->full = false;
     }

@@ -51,7 +51,7 @@ void ps_blob_remove(struct ps_blobs *blobs, const struct ps_blob_name *name);
  * Writing from a loop. Bytes are copied and written in order on a thread; `on_room` comes after
  * ps_upload_full was true and half has been written. ps_upload_finish commits; then on_end comes
  * once: error 0 with the blob's name, or an errno, as soon as one is known (nothing is left on disk
- * then); on_room is not called any more, and the upload is gone when on_end returns.
+ * then); there is no on_room after a finish, and the upload is gone when on_end returns.
  * ps_upload_cancel is legal in every state until then: no callback comes after it, a blob that was
  * committed already but not told is removed. The mailbox stays open until on_end or the cancel; the
  * memory of what waits is drawn on the budget of its loop.
