@@ -50,6 +50,8 @@ static const struct {
      " turn INTEGER NOT NULL DEFAULT 0) STRICT;"
      "CREATE INDEX batch_list ON batch(tenant, api, id);"
      "CREATE INDEX batch_status ON batch(status);"
+     "CREATE INDEX batch_due ON batch(created)"
+     " WHERE status IN (0,2,3) AND (ended = 1 OR validated = 0);"
      "CREATE INDEX batch_input ON batch(input) WHERE input IS NOT NULL;"
      "CREATE INDEX batch_ready ON batch(tenant, priority DESC, turn, ready_at, expires)"
      " WHERE ready_at IS NOT NULL;"

@@ -5,8 +5,9 @@
 #include "penstock/store/store.h"
 
 /*
- * All of the SQL. Parameters are bound, never pasted. Every statement costs a few index look-ups
- * for each row it gives, however many rows wait; tests/unit/store/test_sql_plans.c holds that.
+ * All of the SQL. Parameters are bound, never pasted. A statement costs a few index look-ups for
+ * each row it gives, however many rows wait; tests/unit/store/test_sql_plans.c holds that. INDEXED
+ * BY where SQLite, which does not know how many rows have which status, would choose badly.
  */
 
 /* What the database keeps for an enum's name: released numbers stay. */
@@ -140,9 +141,10 @@ _Static_assert(PS_BATCH_OPENAI == 0 && PS_BATCH_ANTHROPIC == 1, "numbers of batc
         " AND expires > 0 AND expires <= ? LIMIT ?")                                               \
     X(BATCH_EXPIRE, "UPDATE batch SET status = " B_EXPIRING ", becomes = ?2, ready_at = NULL"      \
         " WHERE base = ?1")                                                                        \
-    X(BATCH_DUE, "SELECT " BATCH_COLUMNS BATCH_TABLES                                              \
-        "WHERE b.status IN (" B_VALIDATING "," B_FINALIZING "," B_CANCELLING ")"                   \
-        " AND (b.ended = 1 OR b.validated = 0) ORDER BY b.base LIMIT ?")                           \
+    X(BATCH_DUE, "SELECT " BATCH_COLUMNS " FROM batch b INDEXED BY batch_due"                      \
+        " LEFT JOIN batch_text t ON t.base = b.base"                                               \
+        " WHERE b.status IN (0,2,3) AND (b.ended = 1 OR b.validated = 0)"                          \
+        " ORDER BY b.created LIMIT ?")                                                             \
     X(BATCH_RESTART, "UPDATE batch SET total = 0 WHERE validated = 0"                              \
         " AND status IN (" B_VALIDATING "," B_CANCELLING ")")                                      \
     X(PURGE_ADD, "INSERT OR IGNORE INTO purge(base) VALUES(?)")                                    \
@@ -154,8 +156,9 @@ _Static_assert(PS_BATCH_OPENAI == 0 && PS_BATCH_ANTHROPIC == 1, "numbers of batc
         " AND +blob IS NOT NULL")                                                                  \
     X(PURGE_RESULTS, "DELETE FROM line_result WHERE key >= ? AND key <= ?")                        \
     X(PURGE_LINES, "DELETE FROM line WHERE key >= ? AND key <= ?")                                 \
-    X(OUTCOMES, "SELECT l.key, l.custom_id, l.state, r.http_status, r.request_id, r.bytes, r.blob,"\
-        " r.offset, r.length, r.error FROM line l LEFT JOIN line_result r ON r.key = l.key"        \
+    X(OUTCOMES, "SELECT l.key, l.custom_id, l.state, r.http_status, r.request_id, r.bytes,"        \
+        " r.blob, r.offset, r.length, r.error"                                                    \
+        " FROM line l LEFT JOIN line_result r ON r.key = l.key"                                    \
         " WHERE l.key >= ? AND l.key < ? AND l.state >= ? ORDER BY l.key LIMIT ?")                 \
     X(BATCH_BECOMES, "SELECT becomes FROM batch WHERE base = ?")                                   \
                                                                                                    \
@@ -178,7 +181,7 @@ _Static_assert(PS_BATCH_OPENAI == 0 && PS_BATCH_ANTHROPIC == 1, "numbers of batc
         "WHERE j.tenant = ? AND j.status = ? AND j.id > ? ORDER BY j.id LIMIT ?")                  \
     X(JOB_CANCEL, "UPDATE job SET status = " J_CANCELLED ", ended = ?2, fence = fence + 1"         \
         " WHERE num = ?1")                                                                         \
-    X(JOB_EXPIRED, "SELECT num FROM job WHERE status = " J_QUEUED                                  \
+    X(JOB_EXPIRED, "SELECT num FROM job INDEXED BY job_expires WHERE status = " J_QUEUED           \
         " AND expires > 0 AND expires <= ? LIMIT ?")                                               \
     X(JOB_EXPIRE, "UPDATE job SET status = " J_EXPIRED ", ended = ?2 WHERE num = ?1")              \
     X(JOB_HOOK, "SELECT id, webhook FROM job WHERE num = ?")                                       \
@@ -188,36 +191,43 @@ _Static_assert(PS_BATCH_OPENAI == 0 && PS_BATCH_ANTHROPIC == 1, "numbers of batc
     X(JOB_RESULT_DELETE, "DELETE FROM job_result WHERE num = ? RETURNING blob")                    \
                                                                                                    \
     X(TAKE_TENANT, "SELECT min(tenant) FROM ("                                                     \
-        "SELECT * FROM (SELECT tenant FROM job WHERE status = " J_QUEUED                           \
+        "SELECT * FROM (SELECT tenant FROM job INDEXED BY job_ready WHERE status = " J_QUEUED      \
         " AND tenant >= ?1 ORDER BY tenant LIMIT 1)"                                               \
-        " UNION ALL SELECT * FROM (SELECT tenant FROM batch WHERE ready_at IS NOT NULL"            \
+        " UNION ALL SELECT * FROM (SELECT tenant FROM batch"                                       \
+        " INDEXED BY batch_ready WHERE ready_at IS NOT NULL"                                       \
         " AND tenant >= ?1 ORDER BY tenant LIMIT 1))")                                             \
     X(TAKE_PRIORITY, "SELECT max(priority) FROM ("                                                 \
-        "SELECT * FROM (SELECT priority FROM job WHERE status = " J_QUEUED                         \
+        "SELECT * FROM (SELECT priority FROM job INDEXED BY job_ready WHERE status = " J_QUEUED    \
         " AND tenant = ?1 AND priority < ?2 ORDER BY priority DESC LIMIT 1)"                       \
-        " UNION ALL SELECT * FROM (SELECT priority FROM batch WHERE ready_at IS NOT NULL"          \
+        " UNION ALL SELECT * FROM (SELECT priority FROM batch"                                     \
+        " INDEXED BY batch_ready WHERE ready_at IS NOT NULL"                                       \
         " AND tenant = ?1 AND priority < ?2 ORDER BY priority DESC LIMIT 1))")                     \
     X(TAKE_JOB, "SELECT num, id, fence, attempts, lost, key, endpoint, created, expires, webhook"  \
-        " FROM job WHERE status = " J_QUEUED " AND tenant = ? AND priority = ? AND run_at <= ?"    \
+        " FROM job INDEXED BY job_ready WHERE status = " J_QUEUED                                  \
+        " AND tenant = ? AND priority = ? AND run_at <= ?"                                         \
         " ORDER BY run_at, num LIMIT 1")                                                           \
-    X(TAKE_BATCH, "SELECT base, id FROM batch WHERE ready_at IS NOT NULL AND tenant = ?1"          \
+    X(TAKE_BATCH, "SELECT base, id FROM batch INDEXED BY batch_ready"                              \
+        " WHERE ready_at IS NOT NULL AND tenant = ?1"                                              \
         " AND priority = ?2 AND ready_at <= ?3 AND (expires = 0 OR expires > ?3) ORDER BY turn")   \
     X(TAKE_FROM, "SELECT id, api, key, endpoint, input, created, expires FROM batch"               \
         " WHERE base = ?")                                                                         \
-    X(TAKE_LINE, "SELECT key, fence, attempts, lost, custom_id, offset, length FROM line"          \
+    X(TAKE_LINE, "SELECT key, fence, attempts, lost, custom_id, offset, length"                    \
+        " FROM line INDEXED BY line_ready"                                                         \
         " WHERE base = ? AND state = " J_QUEUED " AND run_at <= ? ORDER BY run_at, key LIMIT 1")   \
     X(JOB_CLAIM, "UPDATE job SET status = " J_RUNNING ", fence = fence + 1, lease = ?2,"           \
         " started = CASE started WHEN 0 THEN ?3 ELSE started END WHERE num = ?1")                  \
     X(LINE_CLAIM, "UPDATE line SET state = " J_RUNNING ", fence = fence + 1, lease = ?2"           \
         " WHERE key = ?1")                                                                         \
-    X(LINE_NEXT, "SELECT run_at FROM line WHERE base = ? AND state = " J_QUEUED                    \
+    X(LINE_NEXT, "SELECT run_at FROM line INDEXED BY line_ready WHERE base = ?"                    \
+        " AND state = " J_QUEUED                                                                   \
         " ORDER BY run_at LIMIT 1")                                                                \
     X(BATCH_TOOK, "UPDATE batch SET running = running + 1, turn = ?2, ready_at = ?3"               \
         " WHERE base = ?1")                                                                        \
     X(BATCH_READY, "UPDATE batch SET ready_at = ?2 WHERE base = ?1")                               \
     X(BATCH_TURN, "SELECT max(turn) FROM batch")                                                   \
-    X(NEXT_JOB, "SELECT min(run_at) FROM job WHERE status = " J_QUEUED " AND run_at > ?")          \
-    X(NEXT_BATCH, "SELECT min(ready_at) FROM batch WHERE ready_at > ?")                            \
+    X(NEXT_JOB, "SELECT min(run_at) FROM job INDEXED BY job_wait"                                  \
+        " WHERE status = " J_QUEUED " AND run_at > ?")                                             \
+    X(NEXT_BATCH, "SELECT min(ready_at) FROM batch INDEXED BY batch_wait WHERE ready_at > ?")      \
                                                                                                    \
     X(JOB_RENEW, "UPDATE job SET lease = ?3 WHERE num = ?1 AND status = " J_RUNNING                \
         " AND fence = ?2")                                                                         \
@@ -235,8 +245,10 @@ _Static_assert(PS_BATCH_OPENAI == 0 && PS_BATCH_ANTHROPIC == 1, "numbers of batc
         " why = ?5 WHERE num = ?1 AND status = " J_RUNNING " AND fence = ?2")                      \
     X(LINE_DEFER, "UPDATE line SET state = " J_QUEUED ", run_at = ?3, attempts = attempts + ?4,"   \
         " why = ?5 WHERE key = ?1 AND state = " J_RUNNING " AND fence = ?2")                       \
-    X(JOB_LOST, "SELECT num FROM job WHERE status = " J_RUNNING " AND lease <= ? LIMIT ?")         \
-    X(LINE_LOST, "SELECT key FROM line WHERE state = " J_RUNNING " AND lease <= ? LIMIT ?")        \
+    X(JOB_LOST, "SELECT num FROM job INDEXED BY job_lease"                                         \
+        " WHERE status = " J_RUNNING " AND lease <= ? LIMIT ?")                                    \
+    X(LINE_LOST, "SELECT key FROM line INDEXED BY line_lease"                                      \
+        " WHERE state = " J_RUNNING " AND lease <= ? LIMIT ?")                                     \
     X(JOB_RETURN, "UPDATE job SET status = " J_QUEUED ", run_at = created, lost = lost + 1"        \
         " WHERE num = ?")                                                                          \
     X(LINE_RETURN, "UPDATE line SET state = " J_QUEUED ", run_at = 0, lost = lost + 1"             \
