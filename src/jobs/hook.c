@@ -34,7 +34,7 @@
 #define TIMEOUT_US    (15 * 1000000LL)
 #define HOST_IDLE_US  (60 * 1000000LL)
 #define MOST_BODY     65536
-#define LOOK_AGAIN_MS 30000 /* when the store is broken, or nobody can sign */
+#define LOOK_AGAIN_MS 30000 /* without a reason to; and when the store is broken */
 #define BUSY_MS       1000
 #define MOST_PAYLOAD  65536
 #define MOST_RETRY_S  86400
@@ -613,9 +613,10 @@ static void on_taken(struct ps_store_command *command)
         if (command->out.next_ms > 0 && !hooks->more) {
             look_in(hooks, command->out.next_ms - ps_clock_wall_ms());
         }
-    } else {
-        look_in(hooks, command->status == PS_STORE_BUSY ? BUSY_MS : LOOK_AGAIN_MS);
+    } else if (command->status == PS_STORE_BUSY) {
+        look_in(hooks, BUSY_MS);
     }
+    look_in(hooks, LOOK_AGAIN_MS);
     ps_store_command_free(command);
     hooks->pending--;
     if (hooks->again || (hooks->more && hooks->in_flight < MOST_AT_ONCE)) {
@@ -652,9 +653,19 @@ static void take(struct ps_hooks *hooks)
     ps_store_submit(hooks->store, command, hooks->mailbox, on_taken);
 }
 
+/* The timer also finds what nobody woke us for: a job that the store ended by itself. A store that
+ * has never been used is left alone, for asking would make it. */
 static void on_look(struct ps_timer *timer)
 {
-    take(PS_CONTAINER_OF(timer, struct ps_hooks, look));
+    struct ps_hooks *hooks = PS_CONTAINER_OF(timer, struct ps_hooks, look);
+    struct ps_store_stats stats;
+
+    ps_store_stats(hooks->store, &stats);
+    if (stats.commands > 0) {
+        take(hooks);
+    } else {
+        look_in(hooks, LOOK_AGAIN_MS);
+    }
 }
 
 /* ---- the door ---- */
@@ -681,6 +692,7 @@ int ps_hooks_start(struct ps_hooks *hooks, struct ps_gateway_loop *gl, struct ps
     hooks->mailbox = mailbox;
     ps_timer_init(&hooks->look, gl->loop, on_look);
     ps_timer_init(&hooks->sweep, gl->loop, on_sweep);
+    look_in(hooks, LOOK_AGAIN_MS);
     if (ps_store_exists(hooks->store)) {
         take(hooks);
     }

@@ -2,6 +2,7 @@
 #include "hook_priv.h"
 
 #include "penstock/base/base64.h"
+#include "penstock/base/clock.h"
 #include "penstock/base/sha256.h"
 #include "penstock/net/address.h"
 
@@ -237,6 +238,20 @@ void ps_hooks_job_payload(struct ps_buf *out, const struct ps_id *id, enum ps_jo
         ps_buf_slice(out, error);
     }
     ps_buf_cstr(out, "}}");
+}
+
+int ps_hooks_fill_cancel(struct ps_store_command *command)
+{
+    struct ps_buf payload;
+
+    ps_buf_init(&payload, 1024);
+    ps_hooks_job_payload(&payload, &command->in.id, PS_JOB_CANCELLED, PS_SLICE_NONE,
+                         ps_clock_wall_ms());
+    command->in.hook_type = ps_hooks_job_type(PS_JOB_CANCELLED);
+    command->in.hook_payload = ps_store_command_copy(command, ps_buf_view(&payload));
+    int result = payload.failed || command->in.hook_payload.ptr == NULL ? -1 : 0;
+    ps_buf_deinit(&payload);
+    return result;
 }
 
 static void put_file(struct ps_buf *out, const char *name, const struct ps_id *id)

@@ -39,4 +39,8 @@ void ps_hooks_job_payload(struct ps_buf *out, const struct ps_id *id, enum ps_jo
 void ps_hooks_batch_payload(struct ps_buf *out, const struct ps_store_batch *batch,
                             enum ps_batch_status status, int64_t now_ms);
 
+/* Before JOB_CANCEL is submitted: the webhook that tells of it goes in with it. 0, or -1 when
+ * memory is short. */
+int ps_hooks_fill_cancel(struct ps_store_command *command) __attribute__((warn_unused_result));
+
 #endif

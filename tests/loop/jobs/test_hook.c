@@ -116,6 +116,11 @@ void ps_store_command_free(struct ps_store_command *command)
     }
 }
 
+struct ps_slice ps_store_command_copy(struct ps_store_command *command, struct ps_slice text)
+{
+    return ps_arena_copy(&command->arena, text);
+}
+
 void ps_store_submit(struct ps_store *store, struct ps_store_command *command,
                      struct ps_mailbox *mailbox, void (*done)(struct ps_store_command *command))
 {
@@ -131,6 +136,12 @@ void ps_store_submit(struct ps_store *store, struct ps_store_command *command,
     command->message.deliver = deliver_command;
     ps_list_init(&command->message.link);
     assert_true(ps_mailbox_post(mailbox, &command->message));
+}
+
+void ps_store_stats(const struct ps_store *store, struct ps_store_stats *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    ret->commands = store->takes;
 }
 
 bool ps_store_exists(const struct ps_store *store)
