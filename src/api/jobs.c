@@ -3,6 +3,7 @@
 
 #include "penstock/base/json_scan.h"
 #include "penstock/base/mem.h"
+#include "penstock/jobs/hook.h"
 
 /*
  * GET /jobs, GET and DELETE /jobs/{id}. Batches have their own list and can be seen, watched and
@@ -254,10 +255,16 @@ static void run_one(struct ps_conn *conn)
     enum ps_store_verb verb = batch ? (cancels ? PS_STORE_BATCH_CANCEL : PS_STORE_BATCH_GET)
                                     : (cancels ? PS_STORE_JOB_CANCEL : PS_STORE_JOB_GET);
     struct ps_store_command *command = ps_store_call_new(conn, verb);
-    if (command != NULL) {
-        command->in.id = id;
-        ps_store_call(&door->side.call, conn, command, on_one);
+    if (command == NULL) {
+        return;
     }
+    command->in.id = id;
+    if (verb == PS_STORE_JOB_CANCEL && ps_hooks_fill_cancel(command) != 0) {
+        ps_store_command_free(command);
+        ps_side_refuse(conn, PS_STORE_NO_MEMORY, "job");
+        return;
+    }
+    ps_store_call(&door->side.call, conn, command, on_one);
 }
 
 static void drain_one(struct ps_conn *conn)
