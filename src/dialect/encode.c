@@ -39,9 +39,9 @@ static int run(struct ps_encode *encode, struct ps_body_out *body)
     return take_dropped(encode);
 }
 
-static int translate(const struct ps_dialect *dialect, struct ps_request *request,
-                     const struct ps_encode_options *options, struct ps_arena *arena,
-                     struct ps_encoded *ret, struct ps_fault *ret_fault)
+int ps_encode_translate(const struct ps_dialect *dialect, struct ps_request *request,
+                        const struct ps_encode_options *options, struct ps_arena *arena,
+                        struct ps_encoded *ret, struct ps_fault *ret_fault)
 {
     size_t body_len = request->body != NULL ? request->body->len : 0;
     struct ps_body_out *body;
@@ -94,7 +94,7 @@ int ps_dialect_encode(const struct ps_dialect *dialect, struct ps_request *reque
     }
     rc = relays || request->operation == PS_OP_MODELS
              ? dialect->encode(request, options, arena, ret, ret_fault)
-             : translate(dialect, request, options, arena, ret, ret_fault);
+             : ps_encode_translate(dialect, request, options, arena, ret, ret_fault);
     ret->relayed = relays;
     return rc;
 }

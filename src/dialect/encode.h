@@ -27,6 +27,11 @@ struct ps_encode {
     struct ps_buf dropped;  /* names so far */
 };
 
+/* What ps_dialect_encode does when the families differ; for tests also when they do not. */
+int ps_encode_translate(const struct ps_dialect *dialect, struct ps_request *request,
+                        const struct ps_encode_options *options, struct ps_arena *arena,
+                        struct ps_encoded *ret, struct ps_fault *ret_fault);
+
 /*
  * The path behind the base URL: `version` ("/v1") is left out when the base URL ends with it.
  * `rest` is whole ("/messages"). Then query parameters, first without '?' ("alt=sse"), or empty.
