@@ -222,6 +222,23 @@ int ps_llama_describe(const struct llama_model *model, struct ps_llama_facts *re
     });
 }
 
+const char *ps_llama_unfit(const struct llama_model *model)
+{
+    const llama_vocab *vocab = llama_model_get_vocab(model);
+    if (llama_vocab_type(vocab) == LLAMA_VOCAB_TYPE_NONE) {
+        return "it has no vocabulary";
+    }
+    if ((llama_vocab_get_add_bos(vocab) && llama_vocab_bos(vocab) == LLAMA_TOKEN_NULL) ||
+        (llama_vocab_get_add_eos(vocab) && llama_vocab_eos(vocab) == LLAMA_TOKEN_NULL) ||
+        (llama_vocab_get_add_sep(vocab) && llama_vocab_sep(vocab) == LLAMA_TOKEN_NULL)) {
+        return "its vocabulary adds a token that it does not have";
+    }
+    if (llama_model_has_encoder(model)) {
+        return "it has an encoder of its own (as T5 does), which this engine cannot run";
+    }
+    return nullptr;
+}
+
 const char *ps_llama_template(const struct llama_model *model)
 {
     return llama_model_chat_template(model, nullptr);
@@ -319,6 +336,10 @@ int64_t ps_llama_render(const char *chat_template, const char *const *roles, con
 
 int ps_llama_decode(struct llama_context *context, const struct ps_llama_batch *batch)
 {
+    // More than this is an assertion's end of the process; ids out of range only fail.
+    if (batch->count <= 0 || static_cast<uint32_t>(batch->count) > llama_n_ubatch(context)) {
+        return -1;
+    }
     return guarded(-100, [&] {
         llama_batch raw = {};
         raw.n_tokens = batch->count;

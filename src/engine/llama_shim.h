@@ -58,6 +58,8 @@ struct ps_llama_facts {
     int pooling; /* as the model says; -1: it does not */
 };
 int ps_llama_describe(const struct llama_model *model, struct ps_llama_facts *ret_facts);
+/* What about it would end the process when it is used; NULL: nothing that is known. Static text. */
+const char *ps_llama_unfit(const struct llama_model *model);
 /* Borrowed from the model; NULL: it has none. */
 const char *ps_llama_template(const struct llama_model *model);
 

@@ -200,6 +200,10 @@ static int load_weights(struct llama_engine_model *m, const struct ps_model_opti
     if (m->model == NULL) {
         return path_fault(fault, path, why[0] != '\0' ? why : "llama.cpp could not load it");
     }
+    const char *unfit = ps_llama_unfit(m->model);
+    if (unfit != NULL) {
+        return path_fault(fault, path, unfit);
+    }
     if (ps_llama_describe(m->model, &m->facts) != 0 || m->facts.vocabulary == 0) {
         return path_fault(fault, path, "llama.cpp knows no vocabulary in it");
     }
@@ -335,14 +339,14 @@ static int load_into(struct llama_engine_model *m, const struct ps_model_options
     info->slots = options->engine->slots;
     m->pool = shared_pool(m->host);
     m->embed_tokens = context_tokens < EMBED_TOKENS ? context_tokens : EMBED_TOKENS;
-    m->embed_sequences = EMBED_SEQUENCES;
+    /* The library reserves an output for each sequence, and has no more of them than tokens. */
+    m->embed_sequences = m->embed_tokens < EMBED_SEQUENCES ? m->embed_tokens : EMBED_SEQUENCES;
     bool generates = m->facts.has_decoder && m->facts.causal;
     if (generates && make_context(m, options, context_tokens, info, fault) != 0) {
         return -1;
     }
     describe(m, info);
-    info->embeds =
-        options->engine->embeddings && m->facts.pooling != POOLING_RANK && !m->facts.has_encoder;
+    info->embeds = options->engine->embeddings && m->facts.pooling != POOLING_RANK;
     return 0;
 }
 

@@ -242,7 +242,7 @@ static void json_is_json(void **state)
 
 #define CROWD         1000
 #define CROWD_AT_ONCE 48
-#define CROWD_SLACK   65536 /* of heap, by which buffers may still have grown */
+#define CROWD_SLACK   (256u << 10) /* of heap, by which buffers may still have grown */
 #define CROWD_CONTEXT 512
 #define CROWD_LONG    500 /* words, and tokens, of a prompt that fills it */
 
@@ -588,6 +588,14 @@ static void broken_files_are_refused(void **state)
     memcpy(name + 20 + 4 + 8, "lxama", 5);
     assert_false(loads(version, len, &fault));
     assert_non_null(strstr(fault.message, "lxama"));
+    /* No vocabulary: the library loads it, and would end the process when asked for a token. */
+    memcpy(version, bytes, len);
+    name = memmem(version, len, "tokenizer.ggml.model", 20);
+    assert_non_null(name);
+    assert_memory_equal(name + 20 + 4 + 8, "gpt2", 4);
+    memcpy(name + 20 + 4 + 8, "none", 4);
+    assert_false(loads(version, len, &fault));
+    assert_non_null(strstr(fault.message, "vocabulary"));
     free(version);
     assert_false(loads("not a model at all, but some text", 33, &fault));
     free(bytes);
