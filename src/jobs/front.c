@@ -277,27 +277,43 @@ static void end_pace(struct ps_run *run, enum ps_pace_end end)
     }
 }
 
-static void act(struct ps_run *run, enum ps_jobs_verdict verdict)
+/* What we lack ourselves says nothing about the model. */
+static bool is_ours(const struct ps_fault *fault)
+{
+    return fault->kind == PS_FAULT_NO_MEMORY || fault->kind == PS_FAULT_OVERLOADED ||
+           fault->kind == PS_FAULT_DRAINING;
+}
+
+static void wait_for_it(struct ps_run *run)
 {
     struct ps_jobs *jobs = run->jobs;
-    int64_t after_ms = 0;
+    int64_t after_ms = jobs->times.retry_us / 1000;
+    if (is_ours(&run->fault)) {
+        end_pace(run, PS_PACE_OTHER);
+    } else {
+        end_pace(run, PS_PACE_REFUSED);
+        after_ms = (run->pace->not_before_us - ps_clock_us()) / 1000;
+    }
+    after_ms = after_ms > run->fault.retry_after_ms ? after_ms : run->fault.retry_after_ms;
+    /* Not all at the same moment. */
+    after_ms += (int64_t)(ps_jobs_random() % (uint64_t)(jobs->times.backoff_ms / 4 + 1));
+    ps_run_defer(run, after_ms > 0 ? after_ms : 0, false);
+}
+
+static void act(struct ps_run *run, enum ps_jobs_verdict verdict)
+{
     switch (verdict) {
     case PS_JOBS_FINAL:
         end_pace(run, run->status < 300 ? PS_PACE_OK : PS_PACE_OTHER);
         keep(run);
         return;
     case PS_JOBS_REFUSED:
-        end_pace(run, PS_PACE_REFUSED);
-        after_ms = (run->pace->not_before_us - ps_clock_us()) / 1000;
-        after_ms = after_ms > run->fault.retry_after_ms ? after_ms : run->fault.retry_after_ms;
-        /* Not all at the same moment. */
-        after_ms += (int64_t)(ps_jobs_random() % (uint64_t)(jobs->times.backoff_ms / 4 + 1));
-        ps_run_defer(run, after_ms > 0 ? after_ms : 0, false);
+        wait_for_it(run);
         return;
     case PS_JOBS_FAILED:
     default:
         end_pace(run, PS_PACE_OTHER);
-        if (run->claim.attempt >= jobs->gl->snapshot->config->jobs_max_attempts) {
+        if (run->claim.attempt >= run->jobs->gl->snapshot->config->jobs_max_attempts) {
             keep(run); /* what came last is the result */
         } else {
             ps_run_lose(run, "failed", "");
