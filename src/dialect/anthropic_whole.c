@@ -234,10 +234,17 @@ static void emit_result(struct ps_anthropic_decoder *decoder)
     }
 }
 
+static bool has_count(const struct ps_anthropic_found *found)
+{
+    struct ps_slice raw = ps_anthropic_found_raw(found, PS_ANTHROPIC_V_COUNT_TOKENS);
+    int64_t count;
+
+    return raw.len > 0 && ps_json_int(raw, &count);
+}
+
 static const char *flaw_of(const struct ps_anthropic_decoder *decoder)
 {
     const struct ps_anthropic_found *found = &decoder->found;
-    int64_t count;
 
     if (decoder->scan.root != PS_JSON_OBJECT) {
         return "The provider's answer is not a JSON object.";
@@ -246,9 +253,7 @@ static const char *flaw_of(const struct ps_anthropic_decoder *decoder)
         return NULL;
     }
     if (decoder->base.options.operation == PS_OP_COUNT_TOKENS) {
-        return ps_json_int(ps_anthropic_found_raw(found, PS_ANTHROPIC_V_COUNT_TOKENS), &count)
-                   ? NULL
-                   : "The provider's answer has no count of tokens.";
+        return has_count(found) ? NULL : "The provider's answer has no count of tokens.";
     }
     return ps_raw_begins(ps_anthropic_found_raw(found, PS_ANTHROPIC_V_CONTENT), '[')
                ? NULL

@@ -398,6 +398,7 @@ static void test_whole(void **state)
         {PS_OP_COUNT_TOKENS, true, JSON, "{\"input_tokens\":14}",
          "usage 14,-1,-1,-1,-1\nresult\ndone\n", NULL},
         {PS_OP_COUNT_TOKENS, true, JSON, "{\"tokens\":14}", "=upstream_broken\n", NULL},
+        {PS_OP_COUNT_TOKENS, true, JSON, "{\"input_tokens\":\"14\"}", "=upstream_broken\n", NULL},
         {PS_OP_CHAT, false, JSON,
          "{\"type\":\"error\",\"error\":{\"type\":\"rate_limit_error\",\"message\":\"slow\"},"
          "\"request_id\":\"req_1\"}",
