@@ -53,6 +53,21 @@ void ps_build_end(struct ps_neutral_build *build)
 
 /* ---- members ---- */
 
+/* Steps may lie on the stack of the one who walks. NULL: the top, or no memory. */
+static const struct ps_neutral_at *keep_at(struct ps_neutral_build *build,
+                                           const struct ps_neutral_at *at)
+{
+    struct ps_neutral_at *copy = NULL;
+
+    if (at != NULL) {
+        copy = ps_arena_alloc(build->arena, sizeof(*copy));
+    }
+    if (copy != NULL) {
+        *copy = (struct ps_neutral_at){keep_at(build, at->parent), at->name, at->index};
+    }
+    return copy;
+}
+
 static void note_extra(struct ps_neutral_build *build, struct ps_neutral_extra extra)
 {
     struct ps_neutral *neutral = build->neutral;
@@ -65,6 +80,7 @@ static void note_extra(struct ps_neutral_build *build, struct ps_neutral_extra e
         neutral->extras_left_out++;
         return;
     }
+    extra.at.parent = keep_at(build, extra.at.parent);
     /* Top ones first: they may still be sent. */
     while (!extra.nested && at > 0 && build->extras[at - 1].nested) {
         build->extras[at] = build->extras[at - 1];
