@@ -5,6 +5,7 @@ import http.client
 import json
 import os
 import pathlib
+import resource
 import socket
 import subprocess
 import time
@@ -25,6 +26,17 @@ def cpu_us(pid):
     except FileNotFoundError:
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) * 1e6 / os.sysconf("SC_CLK_TCK")
+
+
+def machine_busy_s():
+    fields = [int(word) for word in pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:8]]
+    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def our_cpu_s():
+    """Of this script and of all its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def rss_mib(pid):
