@@ -20,7 +20,8 @@
 /*
  * Shared by the files of this room.
  *
- *   runner.c    struct ps_jobs: when the store is asked for what, start and end
+ *   runner.c    struct ps_jobs: the pump, which decides; start and end
+ *   asks.c      what the store is asked
  *   run.c       struct ps_run: one claim, from the store and back to it
  *   front.c     its exchange and the answer
  *   policy.c    what an answer means for the job; pace.c: how many at once a model bears
@@ -151,10 +152,27 @@ void ps_jobs_submit(struct ps_jobs *jobs, struct ps_store_command *command,
 void ps_jobs_answered(struct ps_jobs *jobs);
 /* µs until a time of the store (wall clock): 0 when it is past, at most a tick. */
 int64_t ps_jobs_until(const struct ps_jobs *jobs, int64_t wall_ms);
+static inline void ps_jobs_earlier(int64_t *at, int64_t us)
+{
+    *at = us < *at ? us : *at;
+}
 /* Work is ready, or may be, in so long. */
 void ps_jobs_take_in(struct ps_jobs *jobs, int64_t us);
 void ps_jobs_due_in(struct ps_jobs *jobs, int64_t us);
 void ps_jobs_tune(struct ps_jobs *jobs, const struct ps_jobs_times *times);
+
+/* ---- asks.c ---- */
+
+void ps_ask_recover(struct ps_jobs *jobs, int64_t now);
+void ps_ask_take(struct ps_jobs *jobs, int64_t now);
+/* How much may be claimed and not started. */
+unsigned ps_ask_ahead(const struct ps_jobs *jobs);
+void ps_ask_due(struct ps_jobs *jobs, int64_t now);
+/* At once: whether it is time is the caller's to know. */
+void ps_ask_renew(struct ps_jobs *jobs, int64_t now);
+void ps_ask_look(struct ps_jobs *jobs, int64_t now);
+void ps_ask_sweep(struct ps_jobs *jobs, int64_t now);
+void ps_ask_count(struct ps_jobs *jobs, int64_t now);
 
 /* ---- run.c ---- */
 

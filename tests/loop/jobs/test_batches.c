@@ -322,7 +322,7 @@ static void a_large_answer_goes_through_a_file(void **state)
 static void many_lines_of_several_batches(void **state)
 {
     struct world w;
-    char *input = many_lines(1500);
+    char *input = many_lines(2500);
     (void)state;
     world_open(&w);
     world_start(&w);
@@ -333,12 +333,12 @@ static void many_lines_of_several_batches(void **state)
     WORLD_UNTIL(&w, world_batch_is(&w, "batch_2", PS_BATCH_COMPLETED));
     for (int i = 1; i <= 2; i++) {
         struct files files = files_of(&w, i == 1 ? "batch_1" : "batch_2");
-        assert_int_equal(count_lines(files.output), 1500);
+        assert_int_equal(count_lines(files.output), 2500);
         assert_non_null(line_of(files.output, "00000"));
-        assert_non_null(line_of(files.output, "01499"));
+        assert_non_null(line_of(files.output, "02499"));
         free_files(&files);
     }
-    assert_int_equal(world_calls("good"), 3000);
+    assert_int_equal(world_calls("good"), 5000);
     world_close(&w);
 }
 
