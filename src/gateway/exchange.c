@@ -214,6 +214,13 @@ static void prepare(struct ps_exchange *ex)
             return;
         }
     }
+    if (!ex->spec.background && !wants_background(ex) && ex->request.generate != NULL &&
+        ex->request.generate->webhook.len > 0) {
+        (void)ps_fault_set(&fault, PS_FAULT_BAD_FIELD, "webhook",
+                           "webhook goes with \"background\": true only.");
+        ps_exchange_fail(ex, &fault);
+        return;
+    }
     if (wants_background(ex)) {
         ps_exchange_enter(ex, PS_EXCHANGE_FLUSHING);
         ex->spec.on_background(ex->front_arg);

@@ -10,7 +10,7 @@ from openai import OpenAI
 
 from support import fake as up
 from support.gateway import Gateway, config
-from support.jobs import KEYS, batch_of, bearer, line, lines, upload, wait_batch, with_keys
+from support.jobs import KEYS, batch_of, bearer, line, lines, upload, wait_batch, wait_idle, with_keys
 from support.raw import PATIENCE
 
 
@@ -24,6 +24,7 @@ def servers():
 @pytest.fixture
 def both_servers(servers):
     fake, gateway = servers
+    wait_idle(gateway)
     fake.forget()
     return fake, gateway
 

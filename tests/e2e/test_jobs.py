@@ -7,7 +7,7 @@ import pytest
 
 from support import fake as up
 from support.gateway import Gateway, config
-from support.jobs import batch_of, bearer, lines, submit, wait_batch, wait_job, with_keys
+from support.jobs import batch_of, bearer, lines, submit, wait_batch, wait_idle, wait_job, with_keys
 from support.raw import events
 
 ALICE = bearer("alice")
@@ -27,6 +27,7 @@ def servers():
 @pytest.fixture
 def pair(servers):
     fake, gateway = servers
+    wait_idle(gateway)
     fake.forget()
     return fake, gateway
 
@@ -114,6 +115,7 @@ def test_a_preference_is_none_for_streams(pair):
         ({"background": "yes"}, 400, "background"),
         ({"stream": True}, 400, "background"),
         ({"model": "nobody/nothing"}, 404, "model"),
+        ({"background": False, "webhook": "https://example.com/"}, 400, "webhook"),
         ({"webhook": 7}, 400, "webhook"),
         ({"webhook": {}}, 400, "webhook"),
         ({"webhook": {"url": 7}}, 400, "webhook"),

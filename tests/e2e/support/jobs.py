@@ -102,3 +102,20 @@ def wait_job(gateway, job_id, headers=(), status=OVER):
 def submit(gateway, body=None, headers=(), **fields):
     """POST /generate in the background; the answer."""
     return gateway.post("/generate", {"prompt": "hi", "background": True, **(body or {}), **fields}, headers)
+
+
+def wait_idle(gateway):
+    """Until nothing is left of what earlier tests began."""
+    for name in KEYS:
+        headers = bearer(name)
+        for status in ("queued", "running"):
+            until(
+                lambda: gateway.get(f"/jobs?status={status}", headers).json()["data"],
+                lambda jobs: not jobs,
+                "end of earlier jobs",
+            )
+        until(
+            lambda: gateway.get("/v1/batches?limit=100", headers).json()["data"],
+            lambda batches: all(batch["status"] in OVER for batch in batches),
+            "end of earlier batches",
+        )
