@@ -35,6 +35,7 @@
 #define HOST_IDLE_US  (60 * 1000000LL)
 #define MOST_BODY     65536
 #define LOOK_AGAIN_MS 30000 /* without a reason to; and when the store is broken */
+#define NUDGE_MS      500
 #define BUSY_MS       1000
 #define MOST_PAYLOAD  65536
 #define MOST_RETRY_S  86400
@@ -703,6 +704,13 @@ void ps_hooks_wake(struct ps_hooks *hooks)
 {
     if (hooks->gl != NULL) {
         take(hooks);
+    }
+}
+
+void ps_hooks_nudge(struct ps_hooks *hooks)
+{
+    if (hooks->gl != NULL) {
+        look_in(hooks, NUDGE_MS);
     }
 }
 

@@ -32,6 +32,8 @@ int ps_hooks_start(struct ps_hooks *hooks, struct ps_gateway_loop *gl, struct ps
 /* Loop 0: a command that enqueued a webhook has been answered (SETTLE, BATCH_FINISH, JOB_CANCEL
  * with a hook_type). Coalesced. */
 void ps_hooks_wake(struct ps_hooks *hooks);
+/* The same, within a second: somebody may have enqueued one (a door that cancelled, DUE). */
+void ps_hooks_nudge(struct ps_hooks *hooks);
 /* Loop 0: takes no more. What is in flight may end (15 s at the most); on_stopped comes, deferred,
  * when nothing is. */
 void ps_hooks_stop(struct ps_hooks *hooks, void (*on_stopped)(void *arg), void *arg);

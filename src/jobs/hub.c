@@ -23,6 +23,7 @@ static void on_wake(struct ps_message *message)
     jobs->dormant = false;
     ps_jobs_take_in(jobs, 0);
     ps_jobs_due_in(jobs, 0);
+    ps_hooks_nudge(jobs->hooks);
     if (jobs->look_us == INT64_MAX) {
         int64_t next = jobs->looked_us + jobs->times.look_us;
         jobs->look_us = next > now ? next : now;

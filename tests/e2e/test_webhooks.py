@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Webhooks of background jobs, from the request to a receiver that checks the signature."""
+
+import base64
+import hashlib
+import hmac
+import time
+
+import pytest
+
+from support import fake as up
+from support.gateway import Gateway, config
+from support.jobs import submit, until, wait_job
+
+SECRET = b"0123456789abcdef0123456789abcdef"
+NAMED = "whsec_" + base64.b64encode(SECRET).decode()
+OTHER = "whsec_" + base64.b64encode(b"another secret of the same length").decode()
+
+
+def settings(fake, **jobs):
+    jobs = {"webhook_secret": "${HOOK_SECRET}", "webhook_private": True, **jobs}
+    return config(fake, jobs={key: value for key, value in jobs.items() if value is not None})
+
+
+ENVIRONMENT = {"HOOK_SECRET": NAMED}
+
+
+@pytest.fixture(scope="module")
+def servers():
+    with up.Fake() as fake, up.Fake() as receiver:
+        with Gateway(settings(fake), env=ENVIRONMENT) as gateway:
+            yield fake, receiver, gateway
+
+
+@pytest.fixture
+def trio(servers):
+    fake, receiver, gateway = servers
+    fake.forget()
+    receiver.forget()
+    receiver.always(say(204))
+    return fake, receiver, gateway
+
+
+def say(status, headers=()):
+    return lambda exchange: exchange.whole(b"", status, None, headers)
+
+
+def url_of(receiver, rest="/hook?token=t"):
+    return f"http://127.0.0.1:{receiver.port}{rest}"
+
+
+def check(request, secret=SECRET):
+    """What the receiver of a Standard Webhook does. The payload."""
+    stamp = request.headers.get("webhook-timestamp")
+    assert abs(int(stamp) - time.time()) < 300
+    signed = f"{request.headers.get('webhook-id')}.{stamp}.".encode() + request.body
+    made = base64.b64encode(hmac.new(secret, signed, hashlib.sha256).digest()).decode()
+    assert request.headers.get("webhook-signature") == f"v1,{made}"
+    assert request.headers.get("content-type") == "application/json"
+    assert not any(name in request.headers for name in ("authorization", "x-api-key", "cookie"))
+    payload = request.json()
+    assert set(payload) == {"type", "timestamp", "data"}
+    assert payload["data"]["id"] == request.headers.get("webhook-id")
+    return payload
+
+
+def held(exchange):
+    exchange.wait_gone()
+
+
+def test_completed(trio):
+    _, receiver, gateway = trio
+    answer = submit(gateway, webhook=url_of(receiver))
+    assert answer.status == 202
+    (request,) = receiver.wait_requests(1)
+    assert (request.method, request.target) == ("POST", "/hook?token=t")
+    payload = check(request)
+    assert payload["type"] == "job.completed"
+    assert payload["data"] == {"id": answer.json()["id"], "status": "completed"}
+    assert wait_job(gateway, answer.json()["id"])["status"] == "completed"
+
+
+def test_an_object_with_a_url(trio):
+    _, receiver, gateway = trio
+    answer = submit(gateway, webhook={"url": url_of(receiver, "")})
+    assert answer.status == 202
+    assert receiver.wait_requests(1)[0].target == "/"
+
+
+def test_failed(trio):
+    fake, receiver, gateway = trio
+    fake.always(lambda exchange: exchange.whole({"error": {"message": "no"}}, 400))
+    submit(gateway, webhook=url_of(receiver))
+    payload = check(receiver.wait_requests(1)[0])
+    assert payload["type"] == "job.failed"
+
+
+def test_cancelled(trio):
+    fake, receiver, gateway = trio
+    fake.always(held)
+    job = submit(gateway, webhook=url_of(receiver)).json()["id"]
+    fake.wait_requests(1)
+    assert gateway.ask("DELETE", f"/jobs/{job}").status == 200
+    payload = check(receiver.wait_requests(1)[0])
+    assert payload["type"] == "job.cancelled"
+
+
+def test_tried_again_and_redirects_not_followed(trio):
+    fake, receiver, gateway = trio
+    with up.Fake() as elsewhere:
+        receiver.then(say(302, [("Location", elsewhere.base_url)]))
+        job = submit(gateway, webhook=url_of(receiver)).json()["id"]
+        first, second = receiver.wait_requests(2)
+        assert first.headers.get("webhook-id") == second.headers.get("webhook-id") == job
+        assert check(first) == check(second)
+        assert int(second.headers.get("webhook-timestamp")) >= int(first.headers.get("webhook-timestamp")) + 4
+        assert not elsewhere.requests
+    line = gateway.wait_log(msg="webhook failed", id=job)
+    assert (line["status"], line["attempt"], line["host"]) == (302, 1, "127.0.0.1")
+    assert b"token=t" not in gateway.raw_log
+
+
+def test_gone_is_the_end(trio):
+    _, receiver, gateway = trio
+    receiver.then(say(410))
+    job = submit(gateway, webhook=url_of(receiver)).json()["id"]
+    gateway.wait_log(msg="webhook given up", id=job)
+    assert len(receiver.requests) == 1
+
+
+def test_a_kill_loses_none(tmp_path):
+    with up.Fake() as fake, up.Fake() as receiver:
+        made = {**settings(fake), "data_dir": str(tmp_path / "data")}
+        receiver.always(say(503))
+        first = Gateway(made, env=ENVIRONMENT)
+        jobs = {submit(first, webhook=url_of(receiver)).json()["id"] for _ in range(5)}
+        receiver.wait_requests(5)
+        first.kill()
+        receiver.always(say(200))
+        with Gateway(made, env=ENVIRONMENT):
+            wanted = lambda: {r.headers.get("webhook-id") for r in receiver.requests[5:]}
+            until(wanted, lambda seen: seen >= jobs, "webhooks", patience=120)
+
+
+def test_a_reload_changes_the_secret():
+    with up.Fake() as fake, up.Fake() as receiver:
+        with Gateway(settings(fake, webhook_secret=NAMED)) as gateway:
+            submit(gateway, webhook=url_of(receiver))
+            check(receiver.wait_requests(1)[0])
+            gateway.configure(settings(fake, webhook_secret=OTHER))
+            gateway.reload()
+            gateway.wait_log(msg="configuration reloaded")
+            submit(gateway, webhook=url_of(receiver))
+            check(receiver.wait_requests(2)[1], b"another secret of the same length")
+            assert NAMED.encode() not in gateway.raw_log
+
+
+REFUSED = [
+    "ftp://example.com/",
+    "http://",
+    "http://user:pass@example.com/",
+    "http://example.com/#x",
+    "http://exa mple.com/",
+    "http://example.com:99999/",
+    "//example.com",
+    7,
+    {"url": 7},
+    {},
+    ["http://example.com/"],
+    "http://example.com/" + "a" * 2048,
+]
+
+
+@pytest.mark.parametrize("webhook", REFUSED, ids=lambda value: str(value)[:30])
+def test_what_is_no_webhook(trio, webhook):
+    fake, _, gateway = trio
+    answer = submit(gateway, webhook=webhook)
+    assert answer.status == 400, answer
+    assert answer.json()["error"]["param"] == "webhook"
+    assert not fake.requests
+
+
+PRIVATE = [
+    "http://127.0.0.1:{port}/",
+    "http://localhost:{port}/",
+    "http://2130706433:{port}/",
+    "http://0x7f.1:{port}/",
+    "http://[::1]:{port}/",
+    "http://[::ffff:127.0.0.1]:{port}/",
+    "http://10.0.0.1/",
+    "http://169.254.169.254/latest/meta-data/",
+]
+
+
+def test_private_addresses_are_refused():
+    with up.Fake() as fake, up.Fake() as receiver:
+        with Gateway(settings(fake, webhook_private=None), env=ENVIRONMENT) as gateway:
+            for template in PRIVATE:
+                answer = submit(gateway, webhook=template.format(port=receiver.port))
+                assert answer.status == 400, (template, answer)
+                assert "not public" in answer.json()["error"]["message"]
+            assert receiver.connections == 0 and not fake.requests
+
+
+def test_a_name_may_not_lead_inside():
+    """Accepted while that was allowed; refused when the connection is made."""
+    with up.Fake() as fake, up.Fake() as receiver:
+        with Gateway(settings(fake), env=ENVIRONMENT) as gateway:
+            gate = up.Gate()
+
+            def slow(exchange):
+                exchange.wait(gate)
+                up.answer(exchange)
+
+            fake.always(slow)
+            job = submit(gateway, webhook=f"http://localhost:{receiver.port}/").json()["id"]
+            fake.wait_requests(1)
+            gateway.configure(settings(fake, webhook_private=False))
+            gateway.reload()
+            gateway.wait_log(msg="configuration reloaded")
+            gate.open()
+            line = gateway.wait_log(msg="webhook failed", id=job)
+            assert "not a public one" in line["error"]
+            assert receiver.connections == 0
+
+
+def test_without_a_secret():
+    with up.Fake() as fake, up.Fake() as receiver:
+        with Gateway(settings(fake, webhook_secret=None)) as gateway:
+            answer = submit(gateway, webhook=url_of(receiver))
+            assert answer.status == 400
+            assert "jobs.webhook_secret" in answer.json()["error"]["message"]
+            assert submit(gateway).status == 202
