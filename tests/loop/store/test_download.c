@@ -106,12 +106,21 @@ static int open_all(void **state)
     return ps_mailbox_init(&mailbox, &bench.loop);
 }
 
+static void on_mailbox_closed(struct ps_mailbox *closed)
+{
+    (void)closed;
+    mailbox_open = false;
+}
+
+/* The mailbox goes first, as it does when a loop ends: what was cancelled is cleared away all the
+ * same. (The loop's descriptors stay, since ThreadSanitizer does not see libuv close them, and
+ * takes the next file with the same number for the same.) */
 static void close_mailbox(void)
 {
     if (mailbox_open) {
-        ps_mailbox_close(&mailbox, NULL);
-        bench_deinit(&bench); /* checks the budget */
-        mailbox_open = false;
+        ps_mailbox_close(&mailbox, on_mailbox_closed);
+        WAIT_FOR(&bench, (void)0, !mailbox_open);
+        assert_int_equal(atomic_load(&bench.budget.used), 0);
     }
 }
 
@@ -136,6 +145,7 @@ static int close_all(void **state)
     (void)state;
     close_mailbox();
     ps_blobs_free(blobs);
+    bench_deinit(&bench);
     assert_int_equal(open_files(), 0);
     folder_remove(&folder);
     return 0;

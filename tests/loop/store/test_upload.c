@@ -117,14 +117,21 @@ static int open_all(void **state)
     return ps_mailbox_init(&mailbox, &bench.loop);
 }
 
+static void on_mailbox_closed(struct ps_mailbox *closed)
+{
+    (void)closed;
+    mailbox_open = false;
+}
+
 /* The mailbox goes first, as it does when a loop ends: what was cancelled is cleared away all the
- * same. */
+ * same. (The loop's descriptors stay, since ThreadSanitizer does not see libuv close them, and
+ * takes the next file with the same number for the same.) */
 static void close_mailbox(void)
 {
     if (mailbox_open) {
-        ps_mailbox_close(&mailbox, NULL);
-        bench_deinit(&bench); /* checks the budget */
-        mailbox_open = false;
+        ps_mailbox_close(&mailbox, on_mailbox_closed);
+        WAIT_FOR(&bench, (void)0, !mailbox_open);
+        assert_int_equal(atomic_load(&bench.budget.used), 0);
     }
 }
 
@@ -133,6 +140,7 @@ static int close_all(void **state)
     (void)state;
     close_mailbox();
     ps_blobs_free(blobs);
+    bench_deinit(&bench);
     assert_int_equal(folder_unfinished(&folder), 0);
     folder_remove(&folder);
     return 0;
@@ -176,7 +184,8 @@ static void memory_is_bounded(void **state)
     start(&sender, 0, 16 * MIB);
     while (!ps_upload_full(sender.upload)) {
         assert_int_equal(ps_upload_write(sender.upload, bytes, sizeof bytes), 0);
-        assert_true(atomic_load(&bench.budget.used) < MIB + MIB / 8);
+        /* The last write goes beyond, and the last pieces are not full. */
+        assert_true(atomic_load(&bench.budget.used) < MIB + MIB / 4);
     }
     cancel(&sender);
     assert_int_equal(atomic_load(&bench.budget.used), 0);
