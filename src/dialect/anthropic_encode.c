@@ -8,25 +8,22 @@
 /* A schema there is of type "object": OpenAI's clients may leave that out. */
 static void write_schema(struct ps_json_out *out, struct ps_slice schema)
 {
-    struct ps_slice type = ps_anthropic_type_of(schema);
+    struct ps_json_walk walk;
+    struct ps_slice key;
+    struct ps_slice value;
 
     if (schema.len == 0) {
         ps_out_raw(out, PS_SLICE_LIT("{\"type\":\"object\",\"properties\":{}}"));
         return;
     }
-    if (type.len > 0) {
+    if (ps_anthropic_type_of(schema).len > 0) {
         ps_out_raw(out, schema);
         return;
     }
     ps_out_open(out, '{');
     ps_out_member_cstr(out, "type", "object");
-    for (struct ps_json_walk walk = {schema.ptr + 1, schema.ptr + schema.len};;) {
-        struct ps_slice key;
-        struct ps_slice value;
-
-        if (!ps_json_walk_member(&walk, &key, &value)) {
-            break;
-        }
+    ps_json_walk_init(&walk, schema);
+    while (ps_json_walk_member(&walk, &key, &value)) {
         ps_out_raw(out, key);
         ps_buf_byte(out->buf, ':');
         out->comma = false;

@@ -182,12 +182,13 @@ static void test_tools(void **state)
         {ASK ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"description\":"
              "\"d\",\"parameters\":{\"type\":\"object\",\"x-y\":1e400},\"strict\":true}},"
              "{\"type\":\"function\",\"function\":{\"name\":\"g\"}},{\"type\":\"function\","
-             "\"function\":{\"name\":\"h\",\"parameters\":{\"properties\":{}}}}],\"tool_choice\":"
+             "\"function\":{\"name\":\"h\",\"parameters\":{\"properties\":{},\"x\":1}}}],\"tool_"
+             "choice\":"
              "\"required\",\"parallel_tool_calls\":false}",
          HEAD ",\"tools\":[{\"name\":\"f\",\"description\":\"d\",\"input_schema\":{\"type\":"
               "\"object\",\"x-y\":1e400},\"strict\":true},{\"name\":\"g\",\"input_schema\":"
               "{\"type\":\"object\",\"properties\":{}}},{\"name\":\"h\",\"input_schema\":{\"type\":"
-              "\"object\",\"properties\":{}}}],\"tool_choice\":{\"type\":\"any\","
+              "\"object\",\"properties\":{},\"x\":1}}],\"tool_choice\":{\"type\":\"any\","
               "\"disable_parallel_tool_use\":true},\"max_tokens\":4096}",
          NULL, 0},
         {ASK ",\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],"
