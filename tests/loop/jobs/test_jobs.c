@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* ctest-labels: threads */
 #include "jobs/world.h"
 #include "testing.h"
 
