@@ -109,6 +109,10 @@ ps_dialect_settings_of(const struct ps_dialect *dialect,
                        const struct ps_dialect_settings *settings);
 
 extern const struct ps_dialect ps_dialect_openai;
+extern const struct ps_dialect ps_dialect_vllm;
+extern const struct ps_dialect ps_dialect_sglang;
+extern const struct ps_dialect ps_dialect_llama_server;
+extern const struct ps_dialect ps_dialect_ray;
 extern const struct ps_dialect ps_dialect_generate;
 extern const struct ps_dialect ps_dialect_anthropic;
 

@@ -87,7 +87,7 @@ int ps_dialect_encode(const struct ps_dialect *dialect, struct ps_request *reque
         ps_dialect_relays(dialect, options->settings, request->family, request->operation);
     int rc;
 
-    if (!ps_dialect_speaks(dialect, request->family, request->operation)) {
+    if (!relays && !ps_dialect_speaks(dialect, request->family, request->operation)) {
         return ps_fault_set(ret_fault, PS_FAULT_UNSUPPORTED_OPERATION, NULL,
                             "The provider of this model does not offer this operation (%s).",
                             ps_operation_name(request->operation));

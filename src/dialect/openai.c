@@ -37,14 +37,34 @@ static void write_fault_event(const struct ps_fault *fault, struct ps_slice requ
     ps_buf_cstr(out, "\n\n");
 }
 
+bool ps_openai_relays(const struct ps_dialect_settings *settings, enum ps_family front,
+                      enum ps_operation operation)
+{
+    if (front == PS_FAMILY_RESPONSES) {
+        return settings->native_responses && operation == PS_OP_CHAT;
+    }
+    return front == PS_FAMILY_OPENAI && operation < PS_OP_COUNT;
+}
+
+/* What a server of this family is to a client: all of the back side. */
+#define BACK                                                                                       \
+    .family = PS_FAMILY_OPENAI, .credential_header = "authorization",                              \
+    .credential_prefix = "Bearer ", .own = ~0U,                                                    \
+    .translates =                                                                                  \
+        PS_FOR(PS_OP_CHAT) | PS_FOR(PS_OP_COMPLETE) | PS_FOR(PS_OP_EMBED) | PS_FOR(PS_OP_RERANK),  \
+    .relays = ps_openai_relays, .encode = ps_openai_encode,                                        \
+    .encode_neutral = ps_openai_encode_neutral, .decoder_size = sizeof(struct ps_openai_decoder),  \
+    .decoder_init = ps_openai_decoder_init, .decoder_deinit = ps_openai_decoder_deinit,            \
+    .decoder_feed = ps_openai_decoder_feed, .decoder_finish = ps_openai_decoder_finish,            \
+    .fault = ps_openai_fault, .models = ps_openai_models
+
 /* Most servers of this family are not OpenAI's own, and know what its older models knew. */
 static const struct ps_dialect_settings defaults = {.old_max_tokens = true};
 
 const struct ps_dialect ps_dialect_openai = {
+    BACK,
     .name = "openai",
-    .family = PS_FAMILY_OPENAI,
-    .credential_header = "authorization",
-    .credential_prefix = "Bearer ",
+    .defaults = &defaults,
     .global_init = init,
     .global_deinit = deinit,
     .reader_size = sizeof(struct ps_openai_reader),
@@ -64,17 +84,19 @@ const struct ps_dialect ps_dialect_openai = {
     .writer_end = ps_openai_writer_end,
     .write_fault = write_fault,
     .write_fault_event = write_fault_event,
-    .own = ~0U,
-    .translates =
-        PS_FOR(PS_OP_CHAT) | PS_FOR(PS_OP_COMPLETE) | PS_FOR(PS_OP_EMBED) | PS_FOR(PS_OP_RERANK),
-    .defaults = &defaults,
-    .encode = ps_openai_encode,
-    .encode_neutral = ps_openai_encode_neutral,
-    .decoder_size = sizeof(struct ps_openai_decoder),
-    .decoder_init = ps_openai_decoder_init,
-    .decoder_deinit = ps_openai_decoder_deinit,
-    .decoder_feed = ps_openai_decoder_feed,
-    .decoder_finish = ps_openai_decoder_finish,
-    .fault = ps_openai_fault,
-    .models = ps_openai_models,
 };
+
+/*
+ * Servers that one runs oneself. They speak the same, take samplers and fields that OpenAI does not
+ * know, and tell their health.
+ */
+static const struct ps_dialect_settings hosted = {.self_hosted = true, .old_max_tokens = true};
+
+const struct ps_dialect ps_dialect_vllm = {BACK, .name = "vllm", .defaults = &hosted,
+                                           .health_path = "/health"};
+const struct ps_dialect ps_dialect_sglang = {BACK, .name = "sglang", .defaults = &hosted,
+                                             .health_path = "/health"};
+const struct ps_dialect ps_dialect_llama_server = {BACK, .name = "llama-server",
+                                                   .defaults = &hosted, .health_path = "/health"};
+const struct ps_dialect ps_dialect_ray = {BACK, .name = "ray", .defaults = &hosted,
+                                          .health_path = "/-/healthz"};

@@ -155,7 +155,8 @@ static int encode_body(const struct ps_request *request, const struct ps_encode_
                        struct ps_arena *arena, struct ps_encoded *ret)
 {
     struct edits edits = {.count = 0};
-    bool streams = request->operation == PS_OP_CHAT || request->operation == PS_OP_COMPLETE;
+    bool streams = (request->operation == PS_OP_CHAT || request->operation == PS_OP_COMPLETE) &&
+                   request->family == PS_FAMILY_OPENAI; /* the Responses API always tells */
 
     if (request->body == NULL || request->body->len == 0) {
         return 0;
@@ -316,6 +317,9 @@ int ps_openai_encode(const struct ps_request *request, const struct ps_encode_op
         request->stream ? PS_SLICE_LIT("text/event-stream") : PS_SLICE_LIT("application/json");
     if (request->operation == PS_OP_MODELS) {
         return 0;
+    }
+    if (request->family == PS_FAMILY_RESPONSES) {
+        ret->path = PS_SLICE_LIT("/responses");
     }
     ret->method = "POST";
     ret->content_type = PS_SLICE_LIT("application/json");

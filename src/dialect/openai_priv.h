@@ -152,6 +152,8 @@ int ps_openai_neutral(const struct ps_request *request, struct ps_arena *arena,
 
 /* ---- back: openai_encode.c, openai_neutral.c, openai_neutral_messages.c ---- */
 
+bool ps_openai_relays(const struct ps_dialect_settings *settings, enum ps_family front,
+                      enum ps_operation operation);
 int ps_openai_encode(const struct ps_request *request, const struct ps_encode_options *options,
                      struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault);
 const char *ps_openai_path_of(enum ps_operation operation);
