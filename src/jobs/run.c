@@ -228,6 +228,8 @@ static void on_told(struct ps_store_command *command)
             ps_hooks_wake(jobs->hooks);
         }
         ps_hub_touch(jobs, &run->claim.id, run->claim.line < 0);
+    } else {
+        ps_jobs_due_in(jobs, 0); /* told twice, it may have been the last of its batch */
     }
     ps_run_free(run);
 }
