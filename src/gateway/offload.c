@@ -151,7 +151,8 @@ static struct ps_offload *new_offload(struct ps_exchange *ex, const struct ps_ba
     offload->t = *t;
     offload->t.request = &offload->request;
     offload->t.arena = &offload->arena;
-    ps_arena_init(&offload->arena, ex->arena->limit);
+    /* The neutral form of many short messages is larger than they are. */
+    ps_arena_init(&offload->arena, ex->arena->limit + 2 * ex->body.len);
     ps_chain_init(&offload->body, ex->body.pool);
     return offload;
 }

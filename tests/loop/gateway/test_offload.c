@@ -21,6 +21,7 @@
  * the work is.
  */
 
+#define ARENA (4u << 20) /* as a connection's */
 #define SMALL 1000
 #define LARGE (200u << 10)
 #define HUGE_ (3u << 19) /* more than the loop does itself when the pool is busy */
@@ -196,7 +197,7 @@ static void world_open(struct world *w, size_t queue)
                                           ps_metrics_shard_new(w->metrics), snapshot),
                      0);
     ps_snapshot_unref(snapshot);
-    ps_arena_init(&w->arena, 1u << 20);
+    ps_arena_init(&w->arena, ARENA);
     assert_int_equal(uv_timer_init(&w->loop.uv, &w->tick), 0);
     assert_int_equal(uv_timer_start(&w->tick, on_tick, 5, 5), 0);
 }
@@ -361,7 +362,7 @@ static void the_loop_goes_on_meanwhile(void **state)
         /* Another one, small, does not wait for the pool. */
         struct front waiting = w.front;
         struct ps_arena arena = w.arena;
-        ps_arena_init(&w.arena, 1u << 20);
+        ps_arena_init(&w.arena, ARENA);
         ask(&w, providers[p], SMALL);
         assert_int_equal(w.front.outcome.fault.kind, PS_FAULT_NONE);
         ps_arena_deinit(&w.arena);
