@@ -2,7 +2,6 @@
 #include "blob_priv.h"
 #include "sql_priv.h"
 
-#include "penstock/base/clock.h"
 #include "penstock/base/mem.h"
 
 /*
@@ -59,13 +58,19 @@ static void look_at(void *arg, const struct ps_blob_name *name)
     }
 }
 
+void ps_sql_start_sweep(struct ps_store_session *sql, int64_t now_ms)
+{
+    sql->bucket = 0;
+    sql->sweep_ms = now_ms;
+}
+
 bool ps_sql_sweep_blobs(struct ps_store_session *sql)
 {
     if (sql->bucket >= PS_BLOB_BUCKETS) {
         return false;
     }
     /* A folder that cannot be read is left for the next sweep. */
-    if (ps_blobs_walk(sql->blobs, sql->bucket, ps_clock_wall_ms() - ORPHAN_MS, look_at, sql) != 0) {
+    if (ps_blobs_walk(sql->blobs, sql->bucket, sql->sweep_ms - ORPHAN_MS, look_at, sql) != 0) {
         sql->bucket = PS_BLOB_BUCKETS;
         return false;
     }

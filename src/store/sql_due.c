@@ -129,7 +129,7 @@ enum ps_store_status ps_sql_recover(struct ps_store_session *sql, const struct p
     ps_query_begin(&query, sql, PS_SQL_HOOK_RETURN);
     ps_put_int(&query, in->now_ms);
     (void)ps_query_run(&query);
-    sql->bucket = 0;
+    ps_sql_start_sweep(sql, in->now_ms);
     return PS_STORE_OK;
 }
 
@@ -205,7 +205,7 @@ enum ps_store_status ps_sql_sweep(struct ps_store_session *sql, const struct ps_
 
     out->more = files || jobs || keys || objects;
     if (!out->more) {
-        sql->bucket = 0;
+        ps_sql_start_sweep(sql, in->now_ms);
     }
     return PS_STORE_OK;
 }

@@ -49,6 +49,7 @@ struct ps_store_session {
     char *tenant;             /* owned: the last one served; NULL: none */
     bool took_line[256];      /* by hash of a tenant: what it got last */
     unsigned bucket;          /* of blobs, the next to be swept */
+    int64_t sweep_ms;         /* when that sweep was asked for */
     char problem[200];
 };
 
@@ -106,7 +107,9 @@ void ps_rows_reverse(struct ps_rows *rows);
 void ps_sql_drop_blob(struct ps_store_session *sql, const struct ps_blob_name *name);
 /* Removes what was dropped; after the commit. */
 void ps_sql_remove_dropped(struct ps_store_session *sql);
-/* One bucket of orphans. True: there are more buckets. */
+/* From now on housekeeping looks for blobs that no row names and that are an hour old. */
+void ps_sql_start_sweep(struct ps_store_session *sql, int64_t now_ms);
+/* One bucket of them. True: there are more buckets. */
 bool ps_sql_sweep_blobs(struct ps_store_session *sql);
 
 /* ---- sql_pages.c ---- */

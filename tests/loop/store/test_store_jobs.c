@@ -3,6 +3,9 @@
 #include "store/depot.h"
 #include "testing.h"
 
+#include "penstock/base/clock.h"
+
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -490,6 +493,21 @@ static void old_things_are_swept(void **state)
     assert_false(depot_has_blob(&depot, &request));
 }
 
+/* In the background, after SWEEP. What is young stays: see tests/unit/store/test_model.c. */
+static void orphans_are_swept(void **state)
+{
+    (void)state;
+    struct ps_blob_name named = depot_blob(&depot, "named");
+    struct ps_blob_name orphan = depot_blob(&depot, "orphan");
+    depot_run(&depot, depot_file_add("t", "file-1", named.text), PS_STORE_OK);
+    depot_run(&depot, depot_on(PS_STORE_SWEEP, "", "", ps_clock_wall_ms() + 3700000), PS_STORE_OK);
+    for (int i = 0; i < 3000 && depot_has_blob(&depot, &orphan); i++) {
+        (void)poll(NULL, 0, 10);
+    }
+    assert_false(depot_has_blob(&depot, &orphan));
+    assert_true(depot_has_blob(&depot, &named));
+}
+
 static void counts_are_of_everything(void **state)
 {
     (void)state;
@@ -556,6 +574,7 @@ int main(void)
         TEST(jobs_are_listed),
         TEST(objects_live_their_time),
         TEST(old_things_are_swept),
+        TEST(orphans_are_swept),
         TEST(counts_are_of_everything),
         TEST(a_new_run_takes_over),
     };
