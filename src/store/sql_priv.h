@@ -194,6 +194,17 @@ void ps_sql_keep_key(struct ps_store_session *sql, const char *kind, struct ps_s
 /* One slice of rows whose batch is gone. True: there is more. */
 bool ps_sql_purge_lines(struct ps_store_session *sql);
 
+/* ---- sqlite.c, sqlite_open.c ---- */
+
+/* Puts session.failure into session.problem. */
+void ps_sql_explain(struct ps_store_session *sql, const char *doing);
+int ps_sql_checkpoint(struct ps_store_session *sql, int mode);
+bool ps_sql_check(const char *rest, char *ret_error, size_t error_size);
+bool ps_sql_exists(const struct ps_store_setup *setup);
+struct ps_store_session *ps_sql_open_session(const struct ps_store_setup *setup, bool writes,
+                                             char *ret_problem, size_t problem_size);
+void ps_sql_close_session(struct ps_store_session *sql);
+
 /* ---- sqlite_lock.c ---- */
 
 /* Makes the folder of `path` when `make`; holds the lock file beside it. NULL with a sentence. */
