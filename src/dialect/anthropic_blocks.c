@@ -80,7 +80,24 @@ enum {
     SOURCE_MEMBERS
 };
 
-/* The words of a media type, plain. */
+/* A type and a subtype, of characters that no other body has to escape. */
+static bool is_media_type(struct ps_slice text)
+{
+    static const char others[] = "!#$&-^_.+/";
+    size_t slashes = 0;
+
+    for (size_t i = 0; i < text.len; i++) {
+        char byte = text.ptr[i];
+
+        slashes += byte == '/';
+        if (!((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+              (byte >= '0' && byte <= '9') || (byte != '\0' && strchr(others, byte) != NULL))) {
+            return false;
+        }
+    }
+    return slashes == 1 && text.len > 2;
+}
+
 static int read_media_type(struct ps_neutral_build *build, const struct ps_neutral_at *at,
                            const struct ps_build_member *member, struct ps_slice *ret)
 {
@@ -88,7 +105,10 @@ static int read_media_type(struct ps_neutral_build *build, const struct ps_neutr
         return -1;
     }
     *ret = ps_raw_plain(*ret, build->arena);
-    return ret->ptr != NULL ? 0 : ps_build_no_memory(build);
+    if (ret->ptr == NULL) {
+        return ps_build_no_memory(build);
+    }
+    return is_media_type(*ret) ? 0 : ps_build_expected(build, at, member->name, "a media type");
 }
 
 static int read_base64(struct ps_neutral_build *build, const struct ps_neutral_at *at,

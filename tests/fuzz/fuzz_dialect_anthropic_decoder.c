@@ -77,7 +77,10 @@ static bool on_event(void *arg, const struct ps_event *event)
     struct ps_fault fault;
 
     if (out->ended) {
-        abort(); /* nothing follows the end */
+        if (event->kind != PS_EVENT_OPAQUE || event->raw.len != 1) {
+            abort(); /* nothing follows the end but the LF of a CRLF that was cut */
+        }
+        return true;
     }
     if (!out->fields && event->raw.len > 0) {
         if (event->raw.len > out->body_len - out->raw_len ||

@@ -409,6 +409,9 @@ static void test_refusals(void **state)
          NULL, "messages[0].content[0].source.data", 0},
         {BLOCK("user", "{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"data\":\"AAAA\"}}"),
          NULL, "messages[0].content[0].source.media_type", PS_FAULT_MISSING_FIELD},
+        {BLOCK("user", "{\"type\":\"image\",\"source\":{\"type\":\"base64\",\"media_type\":"
+                       "\"image/a\\tb\",\"data\":\"AAAA\"}}"),
+         NULL, "messages[0].content[0].source.media_type", 0},
         {BLOCK("user", "{\"type\":\"image\",\"source\":{\"type\":\"wire\"}}"), NULL,
          "messages[0].content[0].source.type", 0},
         {BLOCK("user", "{\"type\":\"image\",\"source\":{\"type\":\"url\"}}"), NULL,
