@@ -235,11 +235,13 @@ enum ps_decode ps_decoder_feed(struct ps_decoder *decoder, const char *ptr, size
 {
     if (decoder->lf_due && len > 0) {
         struct ps_event event = {.kind = PS_EVENT_OPAQUE, .raw = ps_slice(ptr, 1)};
+        bool next = decoder->fed == decoder->told; /* nothing was dropped in between */
         decoder->lf_due = false;
-        if (ptr[0] == '\n' && !decoder->on_event(decoder->arg, &event)) {
+        if (next && ptr[0] == '\n' && !decoder->on_event(decoder->arg, &event)) {
             decoder->stopped = true;
         }
     }
+    decoder->fed += len;
     if (decoder->stopped || decoder->broken || decoder->ended || len == 0) {
         return ps_decoder_result(decoder);
     }
@@ -262,6 +264,7 @@ const struct ps_fault *ps_decoder_fault(const struct ps_decoder *decoder)
 bool ps_decoder_emit(struct ps_decoder *decoder, struct ps_event *event)
 {
     event->raw = decoder->raw;
+    decoder->told += decoder->raw.len;
     event->withheld = decoder->withheld && decoder->raw.len > 0;
     decoder->raw = PS_SLICE_NONE;
     if (event->kind == PS_EVENT_DONE || event->kind == PS_EVENT_FAULT) {

@@ -31,6 +31,8 @@ struct ps_decoder {
     void *arg;
     struct ps_fault fault; /* for PS_DECODE_BROKEN */
     struct ps_slice raw;   /* of the bytes at hand, until an event has carried it */
+    uint64_t fed;          /* bytes of the answer so far */
+    uint64_t told;         /* and those that events have carried */
     bool withheld;         /* about raw */
     bool stopped;          /* on_event has returned false */
     bool broken;

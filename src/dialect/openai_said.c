@@ -86,6 +86,17 @@ static struct ps_slice member_of(struct ps_slice object, const char *name)
     return member.raw;
 }
 
+/* A number that is not below zero; -1: none. */
+static int64_t offset_of(struct ps_slice raw)
+{
+    int64_t number = -1;
+
+    if (raw.len > 0) {
+        (void)ps_json_int(raw, &number);
+    }
+    return number;
+}
+
 /* The text of the event, or the whole answer, without the white space around it. */
 static struct ps_slice root_of(const struct ps_openai_found *found)
 {
@@ -137,9 +148,9 @@ static struct seen_call *call_of(struct ps_openai_decoder *decoder, uint32_t cho
 {
     struct seen_call *last = last_call(decoder, choice);
     struct seen_call call = {choice, last != NULL ? last->block + 1 : 0, 0};
-    int64_t number;
+    int64_t number = offset_of(index);
 
-    if (ps_json_int(index, &number) && number >= 0 && number < CALLS_MAX) {
+    if (number >= 0 && number < CALLS_MAX) {
         struct seen_call *known = find_call(decoder, choice, (uint32_t)number);
 
         if (known != NULL) {
@@ -279,14 +290,6 @@ bool ps_openai_emit_content(struct ps_openai_decoder *decoder, enum ps_event_kin
 
 /* ---- citations ---- */
 
-static int64_t offset_of(struct ps_slice raw)
-{
-    int64_t number = -1;
-
-    (void)ps_json_int(raw, &number);
-    return number;
-}
-
 static bool emit_citation(struct ps_openai_decoder *decoder, uint32_t choice, struct ps_slice raw)
 {
     struct member members[] = {{"url", PS_SLICE_NONE},
@@ -404,7 +407,8 @@ static bool emit_score(struct ps_openai_decoder *decoder, struct ps_slice raw)
     score.number = members[1].raw.len > 0 ? members[1].raw : members[2].raw;
     score.document = members[3].raw;
     index = offset_of(members[0].raw);
-    if (index < 0 || index > INT32_MAX || !ps_json_double(score.number, &score.relevance)) {
+    if (index < 0 || index > INT32_MAX || score.number.len == 0 ||
+        !ps_json_double(score.number, &score.relevance)) {
         return true;
     }
     event.index = (uint32_t)index;
