@@ -42,6 +42,10 @@ class Client:
     def begin(self):
         """The next request, on the same connection where the server keeps it."""
         self.left -= 1
+        self.bytes = self.load.requests.pop()
+        self.send()
+
+    def send(self):
         self.reused = self.sock is not None
         if self.sock is None:
             self.sock = socket.create_connection(("127.0.0.1", self.load.port))
@@ -50,7 +54,7 @@ class Client:
         self.got = b""
         self.first = None
         self.start = time.perf_counter()
-        self.sock.sendall(self.load.request)
+        self.sock.sendall(self.bytes)
 
     def drop(self):
         if self.sock is not None:
@@ -68,8 +72,7 @@ class Client:
             # It closes connections that it called kept: from here on each request gets its own.
             self.load.closes = True
             self.drop()
-            self.left += 1
-            self.begin()
+            self.send()
             return False
         if not data:
             self.drop()
@@ -96,13 +99,13 @@ class Client:
 
 
 class Load:
-    """`clients` at once, `each` requests of every one."""
+    """`clients` at once, each with its share of these requests, one after the other."""
 
-    def __init__(self, port, path, body, clients, each):
+    def __init__(self, port, path, bodies, clients):
         self.port = port
-        self.stream = bool(body.get("stream"))
-        self.request = request(path, body, port)
-        self.each = each
+        self.stream = bool(bodies[0].get("stream"))
+        self.requests = [request(path, body, port) for body in bodies]
+        self.each = len(bodies) // clients
         self.closes = False
         self.selector = selectors.DefaultSelector()
         self.clients = [Client(self) for _ in range(clients)]
