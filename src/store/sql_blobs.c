@@ -26,14 +26,15 @@ void ps_sql_drop_blob(struct ps_store_session *sql, const struct ps_blob_name *n
     if (name->text[0] == '\0' || is_used(sql, name)) {
         return;
     }
+    if (sql->dropped_count == DROPS_MAX) {
+        return; /* an orphan then */
+    }
     if (sql->dropped_count == sql->dropped_room) {
         size_t room = sql->dropped_room > 0 ? 2 * sql->dropped_room : 16;
-        struct ps_blob_name *more = NULL;
-        if (room <= DROPS_MAX) {
-            more = ps_realloc(sql->dropped, room * sizeof(*more));
-        }
+        struct ps_blob_name *more = ps_realloc(sql->dropped, room * sizeof(*more));
         if (more == NULL) {
-            return; /* an orphan then */
+            sql->no_memory = true;
+            return;
         }
         sql->dropped = more;
         sql->dropped_room = room;

@@ -16,6 +16,7 @@ struct taking {
     const struct ps_store_in *in;
     struct ps_rows claims;
     struct ps_slice tenant; /* whose turn it is */
+    struct ps_slice served; /* the last one who got something */
     int64_t priority;
     unsigned expired; /* jobs that were found too late */
     unsigned rounds;  /* begun since somebody had nothing */
@@ -316,11 +317,16 @@ static struct ps_slice next_tenant(struct taking *taking, struct ps_slice after)
 
 static void remember(struct ps_store_session *sql, struct ps_slice tenant)
 {
-    char *copy = tenant.len > 0 ? ps_strndup(tenant.ptr, tenant.len) : NULL;
-    if (copy != NULL) {
-        ps_free(sql->tenant);
-        sql->tenant = copy;
+    if (tenant.len == 0 || !ps_sql_ok(sql)) {
+        return;
     }
+    char *copy = ps_strndup(tenant.ptr, tenant.len);
+    if (copy == NULL) {
+        sql->no_memory = true;
+        return;
+    }
+    ps_free(sql->tenant);
+    sql->tenant = copy;
 }
 
 /* Whether everybody has been asked since `first` had nothing. It may be gone itself by now. */
@@ -348,7 +354,7 @@ static void take_all(struct taking *taking, uint32_t limit)
         }
         if (take_one(taking)) {
             idle = PS_SLICE_NONE;
-            remember(taking->sql, taking->tenant);
+            taking->served = taking->tenant;
         } else if (idle.len == 0) {
             idle = taking->tenant;
             taking->rounds = 0;
@@ -392,5 +398,6 @@ enum ps_store_status ps_sql_take(struct ps_store_session *sql, const struct ps_s
     out->claim_count = taking.claims.count;
     bool more = taking.claims.count == limit || taking.expired == PS_SQL_SLICE;
     out->next_ms = more ? in->now_ms : ps_sql_next_ready(sql, in->now_ms);
+    remember(sql, taking.served);
     return PS_STORE_OK;
 }

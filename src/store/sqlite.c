@@ -245,10 +245,8 @@ static bool tend_rows(struct ps_store_session *sql, bool idle)
     ps_arena_deinit(&arena);
     if (sql->error != SQLITE_OK) {
         (void)lose(sql, "tidying up");
-        rollback(sql);
-        return false;
     }
-    if (commit(sql) != PS_STORE_OK) {
+    if (!ps_sql_ok(sql) || commit(sql) != PS_STORE_OK) {
         rollback(sql);
         return false;
     }

@@ -172,6 +172,45 @@ static void ending_a_long_batch_costs_little(void **state)
     assert_int_equal(ps_query_value(&query, 0), 0);
 }
 
+static int64_t pages(enum ps_sql_name name)
+{
+    struct ps_query query;
+    ps_query_begin(&query, session, name);
+    return ps_query_value(&query, -1);
+}
+
+#define OBJECTS 40
+
+static void change_objects(enum ps_store_verb verb)
+{
+    assert_int_equal(engine->begin(session), PS_STORE_OK);
+    for (int i = 0; i < OBJECTS; i++) {
+        char id[24];
+        (void)snprintf(id, sizeof(id), "resp_%02d", i);
+        struct ps_store_command *command = depot_on(verb, "t", id, NOW);
+        char *value = ps_arena_calloc(&command->arena, 1 << 20);
+        assert_non_null(value);
+        command->in.object.tenant = PS_SLICE_LIT("t");
+        command->in.object.kind = PS_SLICE_LIT("response");
+        command->in.object.id = command->in.id;
+        command->in.object.value = ps_slice(value, 1 << 20);
+        run(command);
+    }
+    assert_int_equal(engine->commit(session), PS_STORE_OK);
+}
+
+/* Disk space that is not used any more is given back. */
+static void a_file_that_is_mostly_empty_shrinks(void **state)
+{
+    (void)state;
+    change_objects(PS_STORE_OBJECT_PUT);
+    assert_true(pages(PS_SQL_ALL_PAGES) > OBJECTS * 256);
+    change_objects(PS_STORE_OBJECT_DELETE);
+    while (engine->tend(session, true)) {
+    }
+    assert_true(pages(PS_SQL_ALL_PAGES) < OBJECTS * 256 / 2);
+}
+
 static int set_up(void **state)
 {
     static char rest[] = "jobs.db";
@@ -204,6 +243,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(no_statement_walks_over_a_table),
         TEST(taking_work_costs_the_same_in_a_long_queue),
+        TEST(a_file_that_is_mostly_empty_shrinks),
         TEST(ending_a_long_batch_costs_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
