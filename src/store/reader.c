@@ -33,18 +33,22 @@ static bool make_read_ready(struct ps_store *store)
 static void read_group(struct ps_store *store, struct ps_store_group *group)
 {
     enum ps_store_status status = PS_STORE_BROKEN;
+    bool opened = make_read_ready(store);
 
-    if (make_read_ready(store)) {
+    if (opened) {
         status = ps_store_transact(store, store->read_session, group);
-        if (status != PS_STORE_OK) {
-            ps_store_set_problem(store, store->engine->problem(store->read_session));
-            store->engine->rollback(store->read_session);
-            close_read_session(store);
-        }
+    }
+    if (opened && status != PS_STORE_OK) {
+        ps_store_set_problem(store, store->engine->problem(store->read_session));
+        store->engine->rollback(store->read_session);
+        close_read_session(store);
     }
     if (status != PS_STORE_OK) {
         ps_store_fail_group(group, status);
+    } else if (store->read_failed) {
+        ps_store_set_problem(store, "");
     }
+    store->read_failed = status != PS_STORE_OK;
 }
 
 void *ps_store_run_reader(void *arg)

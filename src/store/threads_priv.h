@@ -64,6 +64,7 @@ struct ps_store {
     /* The reader's. */
     struct ps_store_session *read_session;
     uint64_t read_opened; /* `opened` when it was */
+    bool read_failed;     /* its last group */
 
     atomic_uint_fast64_t commands;
     atomic_uint_fast64_t commits;
