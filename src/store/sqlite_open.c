@@ -64,7 +64,10 @@ static void ask_text(struct ps_store_session *sql, const char *text, char *ret, 
             const unsigned char *found = sqlite3_column_text(stmt, 0);
             (void)snprintf(ret, size, "%s", found != NULL ? (const char *)found : "");
         }
-        sql->error = rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+        while (rc == SQLITE_ROW) {
+            rc = sqlite3_step(stmt); /* what it changes is committed by the last one */
+        }
+        sql->error = rc == SQLITE_DONE ? SQLITE_OK : rc;
     }
     (void)sqlite3_finalize(stmt);
 }
@@ -186,11 +189,15 @@ static bool prepare_writer(struct ps_store_session *sql)
     int version = 0;
     struct stat file;
 
-    if (!check_owner(sql, &version) || (ps_sql_lock_was_unclean(sql->lock) && !check_damage(sql)) ||
-        (version < PS_SQL_VERSION && !migrate(sql, version))) {
+    if (!check_owner(sql, &version) || (ps_sql_lock_was_unclean(sql->lock) && !check_damage(sql))) {
         return false;
     }
-    if (stat(sql->path, &file) != 0 || !ps_sql_lock_mark(sql->lock)) {
+    /* Marked first: a migration whose sync fails is an unclean end too. */
+    bool marked = ps_sql_lock_mark(sql->lock);
+    if (marked && version < PS_SQL_VERSION && !migrate(sql, version)) {
+        return false;
+    }
+    if (!marked || stat(sql->path, &file) != 0) {
         (void)snprintf(sql->problem, sizeof(sql->problem), "cannot write beside %.150s", sql->path);
         return false;
     }
