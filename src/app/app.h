@@ -6,10 +6,12 @@
 #include "penstock/config/config.h"
 #include "penstock/engine/engine.h"
 #include "penstock/gateway/gateway.h"
+#include "penstock/jobs/jobs.h"
 #include "penstock/net/loop.h"
 #include "penstock/net/mailbox.h"
 #include "penstock/net/pool.h"
 #include "penstock/net/tls.h"
+#include "penstock/store/store.h"
 #include "penstock/telemetry/metrics.h"
 
 #include <uv.h>
@@ -90,7 +92,8 @@ struct ps_worker {
     struct ps_server *server;
     struct ps_probes *probes; /* owned; on loop 0 only */
     struct ps_series *lag;
-    bool over; /* taken down */
+    unsigned busy; /* while draining: what has still to end, the server and, on loop 0, the jobs */
+    bool over;     /* taken down */
 };
 
 struct ps_app {
@@ -103,6 +106,8 @@ struct ps_app {
     struct ps_server_shared shared;
     struct ps_pool *pool;
     struct ps_engine_host *engines;
+    struct ps_store *store;
+    struct ps_jobs *jobs;
     struct ps_timer load_timer; /* on loop 0: looks how the models' loading goes until it is over */
     bool reloaded;              /* another configuration than the first is in force */
     bool failed;                /* a model of the start did not load: the process ends with 1 */

@@ -179,9 +179,17 @@ static void raise_descriptor_limit(void)
     }
 }
 
+static void check_store(const struct ps_config *config, struct ps_config_errors *errors)
+{
+    char why[160];
+    if (!ps_store_check(config->jobs_store, why, sizeof(why))) {
+        ps_config_error(errors, config->jobs_store_at, "jobs.store", "%s", why);
+    }
+}
+
 struct ps_config *ps_app_load(const struct ps_arguments *arguments, struct ps_config_errors *errors)
 {
-    static const ps_config_check_fn checks[] = {ps_gateway_check};
+    static const ps_config_check_fn checks[] = {ps_gateway_check, check_store};
     return ps_config_load(arguments->config, &arguments->overrides, checks,
                           sizeof(checks) / sizeof(checks[0]), errors);
 }
@@ -196,6 +204,17 @@ static struct ps_config *load_or_complain(const struct ps_arguments *arguments)
     }
     ps_config_errors_deinit(&errors);
     return config;
+}
+
+/* Touches no disk before there is something to keep. */
+static int open_store(struct ps_app *app)
+{
+    struct ps_store_options options = {.url = app->config->jobs_store,
+                                       .folder = app->config->data_dir};
+    app->store = ps_store_new(&options);
+    app->jobs = app->store != NULL ? ps_jobs_new(app->store, app->pool) : NULL;
+    app->shared.jobs = app->jobs;
+    return app->jobs != NULL ? 0 : -1;
 }
 
 static int prepare(struct ps_app *app)
@@ -222,6 +241,9 @@ static int prepare(struct ps_app *app)
     };
     app->engines = app->pool != NULL ? ps_engine_host_new(&host) : NULL;
     if (app->engines == NULL) {
+        return complain("out of memory");
+    }
+    if (open_store(app) != 0) {
         return complain("out of memory");
     }
     app->gateway.engines = app->engines;
@@ -281,6 +303,8 @@ static void run(struct ps_app *app)
 static void clean_up(struct ps_app *app)
 {
     ps_app_unlisten(app);
+    ps_jobs_free(app->jobs);
+    ps_store_free(app->store);
     ps_snapshot_unref(app->snapshot);
     ps_free(app->workers);
     if (app->metrics != NULL) {

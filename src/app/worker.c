@@ -61,7 +61,10 @@ int ps_worker_init(struct ps_worker *worker, struct ps_app *app, unsigned index)
         return 0;
     }
     worker->probes = ps_probes_start(&worker->gl);
-    return worker->probes != NULL ? ps_models_start(&worker->gl) : -1;
+    if (worker->probes == NULL || ps_models_start(&worker->gl) != 0) {
+        return -1;
+    }
+    return ps_jobs_start(app->jobs, &worker->gl, &worker->mailbox);
 }
 
 void ps_worker_take_down(struct ps_worker *worker)
@@ -80,6 +83,9 @@ void ps_worker_take_down(struct ps_worker *worker)
 static void on_drained(void *arg)
 {
     struct ps_worker *worker = arg;
+    if (--worker->busy > 0) {
+        return;
+    }
     if (worker->index == 0) {
         ps_app_worker_drained(worker->app);
         return;
@@ -120,11 +126,18 @@ static void deliver(struct ps_message *message)
             adopt(worker, order);
             break;
         case PS_ORDER_DRAIN:
+            worker->busy = worker->index == 0 ? 2 : 1;
+            if (worker->index == 0) {
+                ps_jobs_stop(worker->app->jobs, on_drained, worker);
+            }
             ps_server_drain(worker->server, on_drained, worker);
             ps_app_close_sockets(worker->app, worker->index);
             break;
         case PS_ORDER_ABORT:
             ps_server_abort(worker->server);
+            if (worker->index == 0) {
+                ps_jobs_abort(worker->app->jobs);
+            }
             break;
         case PS_ORDER_ONE_LESS:
             ps_app_worker_drained(worker->app);
