@@ -120,7 +120,7 @@ static bool is_about_key(const struct words *words)
 
 static bool is_unknown_model(const struct words *words)
 {
-    static const char *const names[] = {"model_not_found", NULL};
+    static const char *const names[] = {"model_not_found", "deploymentnotfound", NULL};
     static const char *const phrases[] = {"not found", "does not exist", "not exist", NULL};
 
     return named(words, names) ||
