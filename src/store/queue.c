@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "threads_priv.h"
 
+#include "penstock/base/log.h"
+
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 /* What threads_priv.h says about queues, and how answers leave. */
@@ -148,11 +151,18 @@ void ps_store_fail_group(struct ps_store_group *group, enum ps_store_status stat
     }
 }
 
+/* An operator hears of it once, when it changes; clients are told no paths. */
 void ps_store_set_problem(struct ps_store *store, const char *text)
 {
     (void)pthread_mutex_lock(&store->lock);
+    bool news = strcmp(store->problem, text) != 0;
     (void)snprintf(store->problem, sizeof(store->problem), "%s", text);
     (void)pthread_mutex_unlock(&store->lock);
+    if (news && text[0] != '\0') {
+        ps_log(PS_LOG_ERROR, "the job store does not work: %s", text);
+    } else if (news) {
+        ps_log(PS_LOG_INFO, "the job store works again");
+    }
 }
 
 void ps_store_problem(struct ps_store *store, char *ret, size_t size)
