@@ -37,9 +37,9 @@ static void put_time(char *ret, size_t size, double seconds)
     time_t when = (time_t)(seconds > 0 && seconds < 1e11 ? seconds : 0);
     struct tm parts;
 
-    (void)gmtime_r(&when, &parts);
-    (void)snprintf(ret, size, "%04d-%02d-%02d %02d:%02d:%02d", parts.tm_year + 1900,
-                   parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec);
+    if (gmtime_r(&when, &parts) == NULL || strftime(ret, size, "%Y-%m-%d %H:%M:%S", &parts) == 0) {
+        ret[0] = '\0';
+    }
 }
 
 /* ---- list ---- */
