@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "snapshot_priv.h"
 
+#include <string.h>
+
 /* What the configuration says of a provider, put over its dialect's own defaults. Texts stay where
  * the configuration has them, which the snapshot keeps. */
 
@@ -18,10 +20,23 @@ static void put_tri(bool *to, enum ps_config_tri from)
     }
 }
 
+/* OpenAI itself: what speaks its dialect elsewhere is often years behind. */
+static bool is_openai(const struct ps_dialect *dialect, const char *url)
+{
+    static const char at[] = "https://api.openai.com/";
+    return dialect == ps_dialect_of_family(PS_FAMILY_OPENAI) &&
+           strncmp(url, at, sizeof(at) - 1) == 0;
+}
+
 struct ps_dialect_settings ps_provider_settings(const struct ps_dialect *dialect,
-                                                const struct ps_config_settings *config)
+                                                const struct ps_config_settings *config,
+                                                const char *url)
 {
     struct ps_dialect_settings s = ps_dialect_defaults(dialect);
+    if (is_openai(dialect, url)) {
+        s.native_responses = true;
+        s.old_max_tokens = false;
+    }
     put_text(&s.api_version, config->api_version);
     put_tri(&s.native_responses, config->native_responses);
     put_tri(&s.self_hosted, config->self_hosted);

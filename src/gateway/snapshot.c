@@ -65,7 +65,8 @@ static int build_provider(struct ps_snapshot_builder *b, const struct ps_config_
         return -1;
     }
     if (provider->dialect != NULL) {
-        provider->settings = ps_provider_settings(provider->dialect, &config->settings);
+        provider->settings =
+            ps_provider_settings(provider->dialect, &config->settings, config->endpoints[0]);
     }
     provider->endpoints = ps_arena_calloc(b->arena, count * sizeof(struct ps_endpoint_state *));
     if (provider->endpoints == NULL) {

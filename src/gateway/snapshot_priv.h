@@ -30,7 +30,8 @@ struct ps_key_state *ps_key_acquire(struct ps_snapshot_builder *b, const char *p
                                     const char *secret);
 /* settings.c */
 struct ps_dialect_settings ps_provider_settings(const struct ps_dialect *dialect,
-                                                const struct ps_config_settings *config);
+                                                const struct ps_config_settings *config,
+                                                const char *url);
 /* "/v1" of "https://host/v1". */
 struct ps_slice ps_base_path(struct ps_slice url);
 
