@@ -252,10 +252,17 @@ static void on_event(void *arg, const struct ps_event *event)
 
 static void end_whole(struct ps_conn *conn, struct ps_slice body)
 {
+    const struct ps_answer *answer = conn->request.answer;
     struct ps_buf out;
     ps_buf_init(&out, HEAD_BYTES);
     ps_reply_begin(conn, &out, 200);
     ps_http_write_header_cstr(&out, "content-type", "application/json");
+    for (size_t i = 0; i < answer->header_count; i++) {
+        /* limits and the like; what describes the provider's bytes does not describe ours */
+        if (!ps_slice_starts(answer->headers[i].name, PS_SLICE_LIT("content-"))) {
+            ps_http_write_header(&out, answer->headers[i].name, answer->headers[i].value);
+        }
+    }
     ps_reply_send(conn, &out, body);
     ps_buf_deinit(&out);
 }

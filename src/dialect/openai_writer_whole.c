@@ -55,8 +55,14 @@ static void think(struct ps_openai_answer *answer, const struct ps_event *event)
     } else {
         ps_out_member_cstr(&list, "type", "thinking");
         ps_out_key(&list, "thinking");
-        ps_out_text(&list,
-                    ps_slice(said->ptr + answer->thought_at, said->len - answer->thought_at));
+        struct ps_slice thinking = ps_buf_view(said);
+        if (answer->thought_at < thinking.len) {
+            thinking.ptr += answer->thought_at;
+            thinking.len -= answer->thought_at;
+        } else {
+            thinking = PS_SLICE_LIT(""); /* signed, but nothing of it was shown */
+        }
+        ps_out_text(&list, thinking);
         ps_out_member_text(&list, "signature", thought->signature);
         answer->thought_at = said->len;
     }

@@ -133,9 +133,10 @@ enum ps_verdict ps_attempt_verdict(const struct ps_fault *fault)
 
 static void note_usage(struct ps_usage *sum, const struct ps_usage *usage)
 {
-    const int64_t *from[] = {&usage->input, &usage->output, &usage->total, &usage->cached,
-                             &usage->reasoning};
-    int64_t *to[] = {&sum->input, &sum->output, &sum->total, &sum->cached, &sum->reasoning};
+    const int64_t *from[] = {&usage->input,  &usage->output,    &usage->total,
+                             &usage->cached, &usage->reasoning, &usage->cache_write};
+    int64_t *to[] = {&sum->input,  &sum->output,    &sum->total,
+                     &sum->cached, &sum->reasoning, &sum->cache_write};
     for (size_t i = 0; i < sizeof(to) / sizeof(to[0]); i++) {
         if (*from[i] >= 0) {
             *to[i] = *from[i]; /* counts are cumulative in every dialect: the last one told holds */
@@ -180,8 +181,12 @@ static bool decide(struct ps_exchange *ex, const struct ps_event *event, int64_t
 bool ps_attempt_event(struct ps_exchange *ex, const struct ps_event *event)
 {
     struct ps_attempt *at = &ex->attempt;
+    struct ps_event whole;
     if (event->kind == PS_EVENT_USAGE) {
         note_usage(&ex->usage, &event->usage);
+        whole = *event;
+        whole.usage = ex->usage; /* with what was told before the commit */
+        event = &whole;
     } else if (event->kind == PS_EVENT_DONE) {
         at->done = true;
     }
@@ -297,6 +302,7 @@ static void start_target(struct ps_exchange *ex, const struct ps_target *target)
     at->backend =
         target->provider->config->engine != NULL ? &ps_engine_backend : &ps_upstream_backend;
     ex->outcome = (struct ps_outcome){0};
+    ex->usage = PS_USAGE_NONE;
     ex->upstream_id = PS_SLICE_NONE;
     ex->dropped = PS_SLICE_NONE;
     ex->attempts++;

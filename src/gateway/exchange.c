@@ -241,6 +241,17 @@ void ps_exchange_run(struct ps_exchange *ex)
 
 /* ---- towards the front ---- */
 
+/* What an upstream told of its tokens before the commit: the writers of some doors begin with it.
+ */
+static void tell_usage(struct ps_exchange *ex)
+{
+    struct ps_event event = {.kind = PS_EVENT_USAGE, .usage = ex->usage};
+    const struct ps_usage *usage = &ex->usage;
+    if (!ex->answer.raw && (usage->input >= 0 || usage->output >= 0 || usage->total >= 0)) {
+        ex->front->on_event(ex->front_arg, &event);
+    }
+}
+
 void ps_exchange_commit(struct ps_exchange *ex, int64_t arrival_us)
 {
     struct ps_attempt *at = &ex->attempt;
@@ -256,6 +267,7 @@ void ps_exchange_commit(struct ps_exchange *ex, int64_t arrival_us)
     ex->answer.headers = at->headers;
     ex->answer.header_count = at->header_count;
     ex->front->on_commit(ex->front_arg, &ex->answer);
+    tell_usage(ex);
     while (at->hold.len > 0) {
         struct ps_event event = {.kind = PS_EVENT_OPAQUE,
                                  .raw = ps_chain_run(&at->hold, 0, at->hold.len)};
