@@ -175,7 +175,7 @@ def test_get_and_delete_pass_by_provider(both):
     "path",
     [
         *("/v1/files/", "/v1/files/file-1/x", "/v1/files//content", "/v1/batches/batch_1/x", "/v1/uploads"),
-        *("/v1/messages", "/v1/responses/resp_1"),
+        *("/v1/messages/x", "/v1/responses/resp_1"),
     ],
 )
 def test_what_others_have_stored_in_the_account_does_not_pass(both, path):
