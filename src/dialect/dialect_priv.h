@@ -120,6 +120,7 @@ extern const struct ps_dialect ps_dialect_tgi;
 extern const struct ps_dialect ps_dialect_triton;
 extern const struct ps_dialect ps_dialect_generate;
 extern const struct ps_dialect ps_dialect_anthropic;
+extern const struct ps_dialect ps_dialect_gemini;
 
 /* Hands one event up, with the raw bytes at hand when no event has carried them yet. False: stop.
  */
