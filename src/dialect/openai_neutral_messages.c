@@ -426,11 +426,16 @@ static int write_message(struct ps_encode *encode, const struct ps_neutral_messa
 
 int ps_openai_write_messages(struct ps_encode *encode)
 {
+    ps_out_key(&encode->out, "messages");
+    return ps_openai_write_message_list(encode);
+}
+
+int ps_openai_write_message_list(struct ps_encode *encode)
+{
     const struct ps_neutral *neutral = encode->neutral;
     struct ps_json_out *out = &encode->out;
     size_t i = 0;
 
-    ps_out_key(out, "messages");
     ps_out_open(out, '[');
     while (i < neutral->message_count) {
         if (neutral->messages[i].role == PS_ROLE_TOOL) {

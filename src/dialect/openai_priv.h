@@ -157,10 +157,12 @@ bool ps_openai_relays(const struct ps_dialect_settings *settings, enum ps_family
 int ps_openai_encode(const struct ps_request *request, const struct ps_encode_options *options,
                      struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault);
 const char *ps_openai_path_of(enum ps_operation operation);
-/* Out of the neutral form: the path and body; only the body; `"messages":[…]` of it. */
+/* Out of the neutral form: the path and body; only the body; `"messages":[…]` of it; that array
+ * alone. */
 int ps_openai_encode_neutral(struct ps_encode *encode);
 int ps_openai_write_body(struct ps_encode *encode);
 int ps_openai_write_messages(struct ps_encode *encode);
+int ps_openai_write_message_list(struct ps_encode *encode);
 /* `"model":"…"` or only the string, in the arena; ptr NULL when that is exhausted. */
 struct ps_slice ps_openai_model_text(struct ps_slice model, bool with_key, struct ps_arena *arena);
 
