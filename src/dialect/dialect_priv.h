@@ -116,6 +116,7 @@ extern const struct ps_dialect ps_dialect_sglang;
 extern const struct ps_dialect ps_dialect_llama_server;
 extern const struct ps_dialect ps_dialect_ray;
 extern const struct ps_dialect ps_dialect_azure;
+extern const struct ps_dialect ps_dialect_http;
 extern const struct ps_dialect ps_dialect_tgi;
 extern const struct ps_dialect ps_dialect_triton;
 extern const struct ps_dialect ps_dialect_generate;
