@@ -25,6 +25,7 @@ static const struct ps_door doors[] = {
     EXCHANGE("/v1/chat/completions", "chat", METHOD(POST), OPENAI, CHAT),
     EXCHANGE("/v1/completions", "completions", METHOD(POST), OPENAI, COMPLETE),
     EXCHANGE("/v1/embeddings", "embeddings", METHOD(POST), OPENAI, EMBED),
+    EXCHANGE("/v1/rerank", "rerank", METHOD(POST), OPENAI, RERANK),
     EXCHANGE("/v1/messages", "messages", METHOD(POST), ANTHROPIC, CHAT),
     EXCHANGE("/v1/messages/count_tokens", "count_tokens", METHOD(POST), ANTHROPIC, COUNT_TOKENS),
     EXCHANGE("/v1/images/generations", "images", METHOD(POST), OPENAI, PASS),

@@ -10,8 +10,9 @@
 #define CHAT     PS_FOR(PS_OP_CHAT)
 #define COMPLETE PS_FOR(PS_OP_COMPLETE)
 #define EMBED    PS_FOR(PS_OP_EMBED)
+#define RERANK   PS_FOR(PS_OP_RERANK)
 #define TEXT     (CHAT | COMPLETE)
-#define ALL      (CHAT | COMPLETE | EMBED)
+#define ALL      (CHAT | COMPLETE | EMBED | RERANK)
 
 enum {
     MODEL,
@@ -181,7 +182,8 @@ static int fill_stream_options(struct ps_openai_reader *reader, struct ps_fault 
     const struct ps_field *options = &reader->fields.found[STREAM_OPTIONS];
     const struct ps_field *include = &reader->fields.found[INCLUDE_USAGE];
 
-    if (ps_field_has(options) && !request->stream && request->operation != PS_OP_EMBED) {
+    if (ps_field_has(options) && !request->stream && request->operation != PS_OP_EMBED &&
+        request->operation != PS_OP_RERANK) {
         return ps_fault_set(ret_fault, PS_FAULT_BAD_FIELD, "stream_options",
                             "stream_options is only allowed when stream is true.");
     }
