@@ -12,15 +12,16 @@
 static const struct ps_dialect *const dialects[] = {
     &ps_dialect_openai, /* the door of its family: before others of it */
     &ps_dialect_vllm,     &ps_dialect_sglang,    &ps_dialect_llama_server, &ps_dialect_ray,
-    &ps_dialect_generate, &ps_dialect_anthropic, &ps_dialect_azure,        &ps_dialect_http,
-    &ps_dialect_tgi,      &ps_dialect_triton,    &ps_dialect_gemini,
+    &ps_dialect_generate, &ps_dialect_anthropic, &ps_dialect_ollama,       &ps_dialect_cohere,
+    &ps_dialect_azure,    &ps_dialect_http,      &ps_dialect_tgi,          &ps_dialect_triton,
+    &ps_dialect_gemini,
 };
 #define DIALECT_COUNT (sizeof(dialects) / sizeof(dialects[0]))
 
 /* Those that have an upstream. */
-static const char *const names[] = {"openai", "anthropic",    "gemini", "vllm",
-                                    "sglang", "llama-server", "ray",    "azure",
-                                    "http",   "tgi",          "triton", NULL};
+static const char *const names[] = {"openai", "anthropic", "ollama",       "cohere", "gemini",
+                                    "vllm",   "sglang",    "llama-server", "ray",    "azure",
+                                    "http",   "tgi",       "triton",       NULL};
 
 static bool has_upstream(const struct ps_dialect *dialect)
 {

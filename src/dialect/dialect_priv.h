@@ -121,6 +121,8 @@ extern const struct ps_dialect ps_dialect_tgi;
 extern const struct ps_dialect ps_dialect_triton;
 extern const struct ps_dialect ps_dialect_generate;
 extern const struct ps_dialect ps_dialect_anthropic;
+extern const struct ps_dialect ps_dialect_ollama;
+extern const struct ps_dialect ps_dialect_cohere;
 extern const struct ps_dialect ps_dialect_gemini;
 
 /* Hands one event up, with the raw bytes at hand when no event has carried them yet. False: stop.

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ollama_priv.h"
+#include "openai_priv.h"
+
+/*
+ * Answers of Ollama's API: lines of JSON, each a piece of the message, the last with "done" and the
+ * counts; an error is a line of its own. A whole answer is one such object with all of it. Tool
+ * calls come whole, mostly without an id.
+ */
+
+#define TOP_MAX 32 /* log probabilities told beside the chosen one */
+
+/* ---- tools ---- */
+
+static bool say_call(struct ps_ollama_decoder *decoder, struct ps_slice call)
+{
+    struct ps_texts *texts = &decoder->texts;
+    struct ps_slice function = ps_texts_member(call, "function");
+    struct ps_slice arguments = ps_texts_member(function, "arguments");
+    struct ps_event_tool tool = {.custom = false};
+    struct ps_event event = {.kind = PS_EVENT_TOOL_CALL, .usage = PS_USAGE_NONE, .tool = &tool};
+    char id[64];
+
+    if (!ps_raw_says(ps_texts_member(function, "name"))) {
+        return ps_texts_break(texts, "The provider sent a tool call without a name.");
+    }
+    if (!ps_texts_begin(texts, call.len)) {
+        return false;
+    }
+    tool.id = ps_texts_plain(texts, ps_texts_member(call, "id"));
+    if (tool.id.len == 0) {
+        tool.id = ps_decoder_call_id(&texts->base, id);
+    }
+    tool.name = ps_texts_plain(texts, ps_texts_member(function, "name"));
+    event.text = ps_raw_begins(arguments, '{') ? arguments : ps_texts_plain(texts, arguments);
+    event.block = decoder->calls++;
+    return ps_decoder_emit(&texts->base, &event);
+}
+
+static bool say_calls(struct ps_ollama_decoder *decoder, struct ps_slice calls)
+{
+    struct ps_json_walk walk;
+    struct ps_slice call;
+
+    if (!ps_raw_begins(calls, '[')) {
+        return true;
+    }
+    ps_json_walk_init(&walk, calls);
+    while (ps_json_walk_element(&walk, &call)) {
+        if (!say_call(decoder, call)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- log probabilities ---- */
+
+/* As its bytes when they are told: a token may be part of a character. */
+static bool read_token(struct ps_texts *texts, struct ps_slice raw, struct ps_event_logprob *ret)
+{
+    struct ps_slice bytes = ps_texts_member(raw, "bytes");
+    struct ps_slice number = ps_texts_member(raw, "logprob");
+    size_t start = texts->plain.len;
+    struct ps_json_walk walk;
+    struct ps_slice byte;
+    double value;
+
+    if (number.len == 0 || !ps_json_double(number, &value)) {
+        return false;
+    }
+    ret->logprob = value < -9999 ? -9999.0F : value > 0 ? 0.0F : (float)value;
+    ret->token = ps_texts_plain(texts, ps_texts_member(raw, "token"));
+    if (!ps_raw_begins(bytes, '[')) {
+        return true;
+    }
+    ps_json_walk_init(&walk, bytes);
+    while (ps_json_walk_element(&walk, &byte)) {
+        int64_t code = ps_texts_count(byte);
+
+        if (code < 0 || code > 255) {
+            return true;
+        }
+        ps_buf_byte(&texts->plain, (char)(unsigned char)code);
+    }
+    if (texts->plain.len > start) {
+        ret->token = ps_slice(texts->plain.ptr + start, texts->plain.len - start);
+    }
+    return true;
+}
+
+static bool say_logprob(struct ps_texts *texts, struct ps_slice raw)
+{
+    struct ps_event_logprob top[TOP_MAX];
+    struct ps_event event = {.kind = PS_EVENT_LOGPROBS, .usage = PS_USAGE_NONE, .top = top};
+    struct ps_slice list = ps_texts_member(raw, "top_logprobs");
+    struct ps_json_walk walk;
+    struct ps_slice element;
+
+    /* Twice: a token's text, and its bytes. */
+    if (!ps_texts_begin(texts, 2 * raw.len)) {
+        return false;
+    }
+    if (!read_token(texts, raw, &event.logprob)) {
+        return true;
+    }
+    if (ps_raw_begins(list, '[')) {
+        ps_json_walk_init(&walk, list);
+        while (event.top_count < TOP_MAX && ps_json_walk_element(&walk, &element)) {
+            event.top_count += read_token(texts, element, &top[event.top_count]);
+        }
+    }
+    return ps_decoder_emit(&texts->base, &event);
+}
+
+static bool say_logprobs(struct ps_texts *texts, struct ps_slice list)
+{
+    struct ps_json_walk walk;
+    struct ps_slice element;
+
+    if (!ps_raw_begins(list, '[')) {
+        return true;
+    }
+    ps_json_walk_init(&walk, list);
+    while (ps_json_walk_element(&walk, &element)) {
+        if (!say_logprob(texts, element)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- one object ---- */
+
+static bool say_error(struct ps_texts *texts, struct ps_slice message)
+{
+    const struct ps_openai_error error = {.message = message};
+
+    ps_openai_fault_of(0, &error, &texts->base.fault);
+    return ps_texts_emit_fault(texts);
+}
+
+static bool say_message(struct ps_ollama_decoder *decoder, struct ps_slice text)
+{
+    struct ps_texts *texts = &decoder->texts;
+    struct ps_slice message = ps_texts_member(text, "message");
+    struct ps_slice response = ps_texts_member(text, "response");
+    bool chat = texts->base.options.operation != PS_OP_COMPLETE;
+    struct ps_slice from = chat ? message : text;
+
+    if (!decoder->started) {
+        decoder->started = true;
+        if (!ps_texts_emit_start(texts, PS_SLICE_NONE, ps_texts_member(text, "model"))) {
+            return false;
+        }
+    }
+    return (!chat ||
+            ps_texts_emit_text(texts, PS_EVENT_REASONING, 0, ps_texts_member(from, "thinking"))) &&
+           say_logprobs(texts, ps_texts_member(text, "logprobs")) &&
+           ps_texts_emit_text(texts, PS_EVENT_TEXT, 0,
+                              chat ? ps_texts_member(from, "content") : response) &&
+           say_calls(decoder, ps_texts_member(message, "tool_calls"));
+}
+
+static bool say_end(struct ps_ollama_decoder *decoder, struct ps_slice text)
+{
+    struct ps_slice reason = ps_texts_member(text, "done_reason");
+    struct ps_usage usage = PS_USAGE_NONE;
+    enum ps_finish finish = decoder->calls > 0              ? PS_FINISH_TOOL_CALLS
+                            : ps_raw_word(reason, "length") ? PS_FINISH_LENGTH
+                                                            : PS_FINISH_STOP;
+
+    usage.input = ps_texts_count(ps_texts_member(text, "prompt_eval_count"));
+    usage.output = ps_texts_count(ps_texts_member(text, "eval_count"));
+    return ps_texts_emit_usage(&decoder->texts, &usage) &&
+           ps_texts_emit_finish(&decoder->texts, finish, reason);
+}
+
+static bool on_text(struct ps_texts *texts, struct ps_slice name, struct ps_slice text)
+{
+    struct ps_ollama_decoder *decoder = (struct ps_ollama_decoder *)texts;
+    struct ps_slice error = ps_texts_member(text, "error");
+
+    (void)name;
+    if (error.len > 0) {
+        return say_error(texts, error);
+    }
+    if (!say_message(decoder, text)) {
+        return false;
+    }
+    if (!ps_raw_begins(ps_texts_member(text, "done"), 't')) {
+        return true;
+    }
+    if (say_end(decoder, text)) {
+        (void)ps_decoder_emit_kind(&texts->base, PS_EVENT_DONE);
+    }
+    return false;
+}
+
+static bool on_whole(struct ps_texts *texts, struct ps_slice text)
+{
+    struct ps_ollama_decoder *decoder = (struct ps_ollama_decoder *)texts;
+    struct ps_slice error = ps_texts_member(text, "error");
+    struct ps_usage usage = PS_USAGE_NONE;
+
+    if (error.len > 0) {
+        return say_error(texts, error);
+    }
+    if (texts->base.options.operation == PS_OP_EMBED) {
+        usage.input = ps_texts_count(ps_texts_member(text, "prompt_eval_count"));
+        return ps_texts_emit_start(texts, PS_SLICE_NONE, ps_texts_member(text, "model")) &&
+               ps_texts_emit_vectors(texts, ps_texts_member(text, "embeddings")) &&
+               ps_texts_emit_usage(texts, &usage);
+    }
+    if (!ps_raw_begins(ps_texts_member(text, "done"), 't')) {
+        return ps_texts_break(texts, "The provider's answer is not finished.");
+    }
+    return say_message(decoder, text) && say_end(decoder, text);
+}
+
+int ps_ollama_decoder_init(struct ps_decoder *base, struct ps_slice content_type)
+{
+    static const struct ps_texts_ops ops = {true, on_text, on_whole};
+
+    return ps_texts_init((struct ps_texts *)base, &ops, content_type);
+}
