@@ -191,3 +191,15 @@ void ps_access_client(struct ps_conn *conn)
         }
     }
 }
+
+bool ps_access_is_https(const struct ps_conn *conn)
+{
+    const struct ps_config *config = ps_conn_config(conn);
+    size_t count = 0;
+    struct ps_slice told = ps_http_value(conn->request.head, "x-forwarded-proto", &count);
+    if (count == 1 && config->trusted_proxy_count > 0 &&
+        is_trusted(config, ps_stream_peer(conn->stream))) {
+        return ps_slice_ieq(ps_slice_trim(told), PS_SLICE_LIT("https"));
+    }
+    return ps_stream_is_tls(conn->stream);
+}

@@ -152,6 +152,8 @@ void ps_server_conn_closed(struct ps_server *server);
 int ps_access_check(struct ps_conn *conn, struct ps_fault *fault);    /* Host and Origin */
 int ps_access_identify(struct ps_conn *conn, struct ps_fault *fault); /* keys; sets identity */
 void ps_access_client(struct ps_conn *conn); /* sets the client's address */
+/* How the client reached us: by TLS, or so a trusted proxy says. */
+bool ps_access_is_https(const struct ps_conn *conn);
 /* The client's own credential for providers with auth: client: what is not our key. */
 struct ps_slice ps_access_credential(const struct ps_conn *conn);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "side.h"
+#include "message_batches.h"
 
 #include <string.h>
 
@@ -28,6 +28,14 @@ static const struct ps_door doors[] = {
     EXCHANGE("/v1/rerank", "rerank", METHOD(POST), OPENAI, RERANK),
     EXCHANGE("/v1/messages", "messages", METHOD(POST), ANTHROPIC, CHAT),
     EXCHANGE("/v1/messages/count_tokens", "count_tokens", METHOD(POST), ANTHROPIC, COUNT_TOKENS),
+    SIDE("/v1/messages/batches", "message_batches", READ | METHOD(POST), ANTHROPIC,
+         ps_message_batches_ops),
+    SIDE("/v1/messages/batches/*", "message_batches", READ | METHOD(DELETE), ANTHROPIC,
+         ps_message_batches_one_ops),
+    SIDE("/v1/messages/batches/*/cancel", "message_batches", METHOD(POST), ANTHROPIC,
+         ps_message_batches_cancel_ops),
+    SIDE("/v1/messages/batches/*/results", "message_batches", READ, ANTHROPIC,
+         ps_message_batches_results_ops),
     EXCHANGE("/v1/images/generations", "images", METHOD(POST), OPENAI, PASS),
     OWN("/v1/models", "models", OPENAI, MODELS, false),
     OWN("/v1/models/", "models", OPENAI, MODELS, false),

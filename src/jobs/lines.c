@@ -110,6 +110,16 @@ static size_t characters(struct ps_slice text)
     return count;
 }
 
+/* How much of a text a message quotes: at most so many bytes, and no half character at the end. */
+static int quoted(struct ps_slice text, size_t most)
+{
+    size_t len = text.len < most ? text.len : most;
+    while (len > 0 && len < text.len && ((unsigned char)text.ptr[len] & 0xc0) == 0x80) {
+        len--;
+    }
+    return (int)len;
+}
+
 static bool check_endpoint(struct ps_validation *v)
 {
     struct ps_slice text;
@@ -135,16 +145,29 @@ static bool check_endpoint(struct ps_validation *v)
     return true;
 }
 
+static void note_model(struct ps_validation *v, struct ps_slice model)
+{
+    if (v->requests == 1) {
+        v->model_len = model.len < sizeof(v->model) ? model.len : sizeof(v->model);
+        if (v->model_len > 0) {
+            memcpy(v->model, model.ptr, v->model_len);
+        }
+    }
+}
+
 static bool check_model(struct ps_validation *v)
 {
-    bool openai = v->desk->batch.api == PS_BATCH_OPENAI;
-    const char *param = openai ? "body.model" : "params.model";
+    static const char param[] = "body.model";
     const struct ps_snapshot *snapshot = v->desk->snapshot;
     struct ps_slice model = PS_SLICE_NONE;
     struct ps_slice rest;
     char message[240];
-    if (v->found[PS_LINE_MODEL].there && v->found[PS_LINE_MODEL].type != PS_JSON_NULL &&
-        (!text_of(v, PS_LINE_MODEL, &model) || model.len == 0)) {
+    if (v->desk->batch.api == PS_BATCH_ANTHROPIC) {
+        /* such a batch cannot fail as a whole: a model that is none is its request's result */
+        note_model(v, text_of(v, PS_LINE_MODEL, &model) ? model : PS_SLICE_NONE);
+        return true;
+    }
+    if (v->found[PS_LINE_MODEL].there && (!text_of(v, PS_LINE_MODEL, &model) || model.len == 0)) {
         ps_line_fault(v, v->number, "invalid_request", param,
                       "model must be a string that names one.");
         return false;
@@ -153,16 +176,11 @@ static bool check_model(struct ps_validation *v)
         (void)snprintf(message, sizeof(message),
                        model.len > 0 ? "The model \"%.*s\" does not exist."
                                      : "No model was named, and there is no default.%.*s",
-                       (int)(model.len < 120 ? model.len : 120), model.len > 0 ? model.ptr : "");
+                       quoted(model, 120), model.len > 0 ? model.ptr : "");
         ps_line_fault(v, v->number, "model_not_found", param, message);
         return false;
     }
-    if (v->requests == 1) {
-        v->model_len = model.len < sizeof(v->model) ? model.len : sizeof(v->model);
-        if (v->model_len > 0) {
-            memcpy(v->model, model.ptr, v->model_len);
-        }
-    }
+    note_model(v, model);
     return true;
 }
 
@@ -195,7 +213,7 @@ static bool take_id(struct ps_validation *v)
     int added = ps_id_set_add(&v->ids, id);
     if (added == 0) {
         (void)snprintf(message, sizeof(message), "The custom_id \"%.*s\" was used before.",
-                       (int)(id.len < 80 ? id.len : 80), id.ptr);
+                       quoted(id, 80), id.ptr);
         ps_line_fault(v, v->number, "duplicate_custom_id", "custom_id", message);
         return false;
     }
