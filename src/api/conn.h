@@ -216,6 +216,9 @@ void ps_body_silence(struct ps_conn *conn);
 
 /* inference.c: the front of an exchange. */
 int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault);
+/* Behind ps_responses_keep: the rest of the answer, or why there is none. */
+void ps_inference_finish(struct ps_conn *conn, struct ps_slice rest);
+void ps_inference_fail(struct ps_conn *conn, const struct ps_fault *fault);
 /* own.c: doors that answer by themselves, when the request is complete. */
 void ps_own_answer(struct ps_conn *conn);
 

@@ -53,8 +53,10 @@ static const struct ps_door doors[] = {
     OWN("/health", "health", GENERATE, HEALTH_LIVE, true),
     OWN("/healthz", "health", GENERATE, HEALTH_LIVE, true),
     OWN("/metrics", "metrics", GENERATE, METRICS, true),
-    /* creating one; those that exist are withheld below */
-    EXCHANGE("/v1/responses", "responses", METHOD(POST), OPENAI, PASS),
+    {"/v1/responses", "responses", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_RESPONSES, PS_OP_CHAT,
+     false, &ps_responses_ops},
+    SIDE("/v1/responses/*", "responses", READ | METHOD(DELETE), RESPONSES, ps_responses_one_ops),
+    SIDE("/v1/responses/*/input_items", "responses", READ, RESPONSES, ps_responses_items_ops),
     EXCHANGE("/v1/", "pass", ANY_METHOD, OPENAI, PASS),
 };
 #undef EXCHANGE

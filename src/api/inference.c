@@ -132,6 +132,14 @@ static void on_background(void *arg)
     }
 }
 
+static void on_previous(void *arg)
+{
+    struct ps_conn *conn = arg;
+    if (conn->state != PS_CONN_CLOSING) {
+        ps_responses_previous(conn);
+    }
+}
+
 int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault)
 {
     struct ps_conn_request *request = &conn->request;
@@ -162,6 +170,10 @@ int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault)
     if (request->door->side == &ps_background_ops) {
         spec.on_background = on_background;
         spec.prefer_background = ps_side_jobs(conn) != NULL && ps_background_preferred(head);
+    }
+    if (request->door->side == &ps_responses_ops) {
+        spec.on_previous = on_previous;
+        spec.keeps_responses = ps_side_jobs(conn) != NULL;
     }
     /* who would rather have a job than text at once asks for no stream by asking for text */
     spec.reader.want_text = request->want_text && !spec.prefer_background;
@@ -231,6 +243,14 @@ static void on_commit(void *arg, const struct ps_answer *answer)
     }
 }
 
+/* What one event may become: a text that ends is told three times by the Responses API, escaped,
+ * and its first events repeat the request. */
+static size_t out_bytes(const struct ps_conn *conn)
+{
+    uint64_t asked = conn->request.body_bytes;
+    return (size_t)ps_conn_config(conn)->limits.event_bytes * 24 + (size_t)asked * 3 + 65536;
+}
+
 static void on_event(void *arg, const struct ps_event *event)
 {
     struct ps_conn *conn = arg;
@@ -243,9 +263,14 @@ static void on_event(void *arg, const struct ps_event *event)
         return;
     }
     struct ps_buf out;
-    ps_buf_init(&out, (size_t)ps_conn_config(conn)->limits.event_bytes * 2 + 1024);
+    ps_buf_init(&out, out_bytes(conn));
     if (ps_writer_event(request->writer, event, &out, &request->fault) == 0) {
-        write_body(conn, ps_buf_view(&out));
+        if (out.failed) {
+            (void)ps_fault_set(&request->fault, PS_FAULT_NO_MEMORY, NULL,
+                               "The gateway is short of memory for this answer.");
+        } else {
+            write_body(conn, ps_buf_view(&out));
+        }
     }
     ps_buf_deinit(&out);
 }
@@ -277,17 +302,24 @@ static void complete(struct ps_conn *conn)
     struct ps_answer_info info;
     struct ps_buf out;
     ps_exchange_info(request->exchange, &info);
-    ps_buf_init(&out, (size_t)ps_conn_config(conn)->limits.event_bytes * 6 + 65536);
+    ps_buf_init(&out, out_bytes(conn));
     ps_writer_end(request->writer, &info, &out);
-    if (request->whole) {
-        end_whole(conn, ps_buf_view(&out));
-    } else {
-        write_body(conn, ps_buf_view(&out));
-        if (conn->state != PS_CONN_CLOSING) {
-            ps_body_end(conn);
-        }
+    if (!ps_responses_keep(conn, &out)) {
+        ps_inference_finish(conn, ps_buf_view(&out));
     }
     ps_buf_deinit(&out);
+}
+
+void ps_inference_finish(struct ps_conn *conn, struct ps_slice rest)
+{
+    if (conn->request.whole) {
+        end_whole(conn, rest);
+        return;
+    }
+    write_body(conn, rest);
+    if (conn->state != PS_CONN_CLOSING) {
+        ps_body_end(conn);
+    }
 }
 
 /* The upstream's own error, byte for byte. */
@@ -322,13 +354,28 @@ static void cut(struct ps_conn *conn, const struct ps_fault *fault, bool told)
     struct ps_conn_request *request = &conn->request;
     if (request->sse && !told) {
         struct ps_buf out;
-        ps_buf_init(&out, HEAD_BYTES);
-        ps_dialect_write_fault_event(ps_dialect_of_family(request->door->family), fault,
-                                     ps_slice_cstr(request->id.text), &out);
+        ps_buf_init(&out, out_bytes(conn));
+        if (request->writer == NULL || !ps_writer_fail(request->writer, fault, &out)) {
+            ps_dialect_write_fault_event(ps_dialect_of_family(request->door->family), fault,
+                                         ps_slice_cstr(request->id.text), &out);
+        }
         write_body(conn, ps_buf_view(&out));
         ps_buf_deinit(&out);
     }
     ps_body_cut(conn, fault);
+}
+
+void ps_inference_fail(struct ps_conn *conn, const struct ps_fault *fault)
+{
+    if (conn->state == PS_CONN_CLOSING) {
+        return;
+    }
+    conn->request.fault = *fault;
+    if (conn->request.status != 0) {
+        cut(conn, fault, false);
+    } else {
+        ps_reply_fault(conn, fault);
+    }
 }
 
 static void on_end(void *arg, const struct ps_outcome *outcome)

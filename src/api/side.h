@@ -115,6 +115,16 @@ extern const struct ps_side_ops ps_jobs_one_ops;    /* GET, DELETE /jobs/{id} */
 extern const struct ps_side_ops ps_jobs_events_ops; /* GET /jobs/{id}/events */
 extern const struct ps_side_ops ps_background_ops;  /* POST /generate, once it is a job */
 
+extern const struct ps_side_ops ps_responses_ops;     /* POST /v1/responses, beside its exchange */
+extern const struct ps_side_ops ps_responses_one_ops; /* GET, DELETE /v1/responses/{id} */
+extern const struct ps_side_ops ps_responses_items_ops; /* GET /v1/responses/{id}/input_items */
+
+/* responses.c: the exchange waits for the response before. */
+void ps_responses_previous(struct ps_conn *conn);
+/* Whether an answer has to be kept before its end, which is in `out` and is taken, may go out:
+ * ps_inference_finish or _fail will come. */
+bool ps_responses_keep(struct ps_conn *conn, struct ps_buf *out);
+
 /* background.c: the front's exchange has read a request that is to be a job. */
 void ps_background_accept(struct ps_conn *conn);
 /* Whether the client would rather have a job (RFC 7240: respond-async). */

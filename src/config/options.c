@@ -326,6 +326,10 @@ const struct ps_option ps_options[] = {
     {.path = "jobs.keep", .type = PS_OPT_TIME, TOP(jobs_keep),
      .fallback = "720h", .min = 0, .max = 3650 * DAY,
      .doc = "How long jobs and batches that have ended stay, with their results. 0: for ever."},
+    {.path = "jobs.response_life", .type = PS_OPT_TIME, TOP(jobs_response_life),
+     .fallback = "720h", .min = 1000, .max = 3650 * DAY,
+     .doc = "How long answers of `/v1/responses` are kept, for their ids to be asked for and gone "
+            "on from."},
     {.path = "jobs.webhook_secret", .type = PS_OPT_SIGNING_SECRET, TOP(webhook_secret),
      .flags = PS_OPTION_SECRET, .instead = "requests that name a `webhook` are refused",
      .doc = "Signs the webhooks of jobs: `whsec_` and the base64 of 24 to 64 random bytes, best as "

@@ -10,10 +10,11 @@
 #define DEFAULT_NODES 1000000
 
 static const struct ps_dialect *const dialects[] = {
-    &ps_dialect_openai, /* the door of its family: before others of it */
-    &ps_dialect_vllm,     &ps_dialect_sglang,    &ps_dialect_llama_server, &ps_dialect_ray,
-    &ps_dialect_generate, &ps_dialect_anthropic, &ps_dialect_ollama,       &ps_dialect_cohere,
-    &ps_dialect_azure,    &ps_dialect_http,      &ps_dialect_tgi,          &ps_dialect_triton,
+    &ps_dialect_openai,    /* the door of its family: before others of it */
+    &ps_dialect_responses, /* a door only */
+    &ps_dialect_vllm,      &ps_dialect_sglang,    &ps_dialect_llama_server, &ps_dialect_ray,
+    &ps_dialect_generate,  &ps_dialect_anthropic, &ps_dialect_ollama,       &ps_dialect_cohere,
+    &ps_dialect_azure,     &ps_dialect_http,      &ps_dialect_tgi,          &ps_dialect_triton,
     &ps_dialect_gemini,
 };
 #define DIALECT_COUNT (sizeof(dialects) / sizeof(dialects[0]))
@@ -378,6 +379,21 @@ int ps_writer_event(struct ps_writer *writer, const struct ps_event *event, stru
 void ps_writer_end(struct ps_writer *writer, const struct ps_answer_info *info, struct ps_buf *out)
 {
     writer->dialect->writer_end(writer, info, out);
+}
+
+bool ps_writer_fail(struct ps_writer *writer, const struct ps_fault *fault, struct ps_buf *out)
+{
+    if (writer->dialect->writer_fail == NULL) {
+        return false;
+    }
+    writer->dialect->writer_fail(writer, fault, out);
+    return true;
+}
+
+bool ps_writer_kept(const struct ps_writer *writer, struct ps_id *ret_id, struct ps_buf *out)
+{
+    return writer->dialect->writer_kept != NULL &&
+           writer->dialect->writer_kept(writer, ret_id, out);
 }
 
 /* ---- errors ---- */

@@ -2,6 +2,7 @@
 #ifndef PENSTOCK_DIALECT_PRIV_H
 #define PENSTOCK_DIALECT_PRIV_H
 
+#include "penstock/base/id.h"
 #include "penstock/dialect/dialect.h"
 #include "penstock/dialect/neutral.h"
 
@@ -75,6 +76,10 @@ struct ps_dialect {
                         struct ps_fault *ret_fault);
     void (*writer_end)(struct ps_writer *writer, const struct ps_answer_info *info,
                        struct ps_buf *out);
+    /* Instead of write_fault_event, once it has begun: the stream's own last event. NULL: none. */
+    void (*writer_fail)(struct ps_writer *writer, const struct ps_fault *fault, struct ps_buf *out);
+    bool (*writer_kept)(const struct ps_writer *writer, struct ps_id *ret_id,
+                        struct ps_buf *out); /* NULL: nothing is */
     void (*write_fault)(const struct ps_fault *fault, struct ps_slice request_id,
                         struct ps_buf *out);
     void (*write_fault_event)(const struct ps_fault *fault, struct ps_slice request_id,
@@ -111,6 +116,7 @@ ps_dialect_settings_of(const struct ps_dialect *dialect,
                        const struct ps_dialect_settings *settings);
 
 extern const struct ps_dialect ps_dialect_openai;
+extern const struct ps_dialect ps_dialect_responses;
 extern const struct ps_dialect ps_dialect_vllm;
 extern const struct ps_dialect ps_dialect_sglang;
 extern const struct ps_dialect ps_dialect_llama_server;

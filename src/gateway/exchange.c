@@ -87,6 +87,7 @@ static void fill_request(struct ps_exchange *ex)
         .content_type = spec->content_type,
         .accept = spec->accept,
         .body = &ex->body,
+        .keeps_responses = spec->keeps_responses,
     };
 }
 
@@ -189,6 +190,49 @@ static bool wants_background(const struct ps_exchange *ex)
            (ex->request.background || (ex->spec.prefer_background && !ex->request.stream));
 }
 
+static void ask(struct ps_exchange *ex)
+{
+    ps_routing_init(&ex->routing, ex->route);
+    ps_exchange_enter(ex, PS_EXCHANGE_ATTEMPTING);
+    ps_attempt_first(ex);
+}
+
+/* Whether the response before this one is to be looked for here. An id that is not of our making is
+ * for the provider, where that has such an API itself. */
+static bool wants_previous(const struct ps_exchange *ex)
+{
+    struct ps_id id;
+    if (ex->spec.on_previous == NULL || ex->request.previous_id.len == 0) {
+        return false;
+    }
+    for (size_t i = 0; i < ex->route->target_count; i++) {
+        const struct ps_provider *provider = ex->route->targets[i].provider;
+        if (provider->dialect != NULL && ps_dialect_relays(provider->dialect, &provider->settings,
+                                                           ex->spec.family, ex->spec.operation)) {
+            return ps_id_read(&id, "resp_", ex->request.previous_id);
+        }
+    }
+    return true;
+}
+
+static void fail_previous(struct ps_exchange *ex)
+{
+    struct ps_fault fault = ex->outcome.fault;
+    ps_exchange_fail(ex, &fault);
+}
+
+void ps_exchange_previous(struct ps_exchange *ex, struct ps_slice items,
+                          const struct ps_fault *fault)
+{
+    ex->request.previous = items;
+    if (fault != NULL) {
+        ex->outcome.fault = *fault;
+        ps_exchange_defer(ex, fail_previous);
+    } else {
+        ps_exchange_defer(ex, ask);
+    }
+}
+
 static void prepare(struct ps_exchange *ex)
 {
     struct ps_fault fault;
@@ -226,9 +270,11 @@ static void prepare(struct ps_exchange *ex)
         ex->spec.on_background(ex->front_arg);
         return;
     }
-    ps_routing_init(&ex->routing, ex->route);
-    ps_exchange_enter(ex, PS_EXCHANGE_ATTEMPTING);
-    ps_attempt_first(ex);
+    if (wants_previous(ex)) {
+        ex->spec.on_previous(ex->front_arg);
+        return;
+    }
+    ask(ex);
 }
 
 void ps_exchange_run(struct ps_exchange *ex)

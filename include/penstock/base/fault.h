@@ -28,6 +28,7 @@
     X(FORBIDDEN, 403, "permission_error", "forbidden", false)                                      \
     X(NOT_FOUND, 404, "invalid_request_error", "not_found", false)                                 \
     X(MODEL_NOT_FOUND, 404, "invalid_request_error", "model_not_found", false)                     \
+    X(PREVIOUS_NOT_FOUND, 404, "invalid_request_error", "previous_response_not_found", false)      \
     X(METHOD_NOT_ALLOWED, 405, "invalid_request_error", "method_not_allowed", false)               \
     X(REQUEST_TIMEOUT, 408, "invalid_request_error", "request_timeout", false)                     \
     X(CONFLICT, 409, "invalid_request_error", "conflict", false)                                   \

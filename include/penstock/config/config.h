@@ -229,6 +229,7 @@ struct ps_config {
     struct ps_config_at jobs_store_at;
     uint32_t jobs_max_attempts;
     int64_t jobs_keep;
+    int64_t jobs_response_life; /* ms */
     struct ps_config_secret webhook_secret; /* jobs.webhook_secret: "whsec_" + base64 of 24 to 64 bytes */
     bool webhook_private;                   /* jobs.webhook_private */
     enum ps_log_level log_level;

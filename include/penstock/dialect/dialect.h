@@ -5,6 +5,7 @@
 #include "penstock/base/arena.h"
 #include "penstock/base/buf.h"
 #include "penstock/base/fault.h"
+#include "penstock/base/id.h"
 #include "penstock/base/slice.h"
 #include "penstock/dialect/event.h"
 #include "penstock/dialect/request.h"
@@ -278,6 +279,15 @@ int ps_writer_event(struct ps_writer *writer, const struct ps_event *event, stru
                     struct ps_fault *ret_fault) __attribute__((warn_unused_result));
 /* After DONE: the rest. */
 void ps_writer_end(struct ps_writer *writer, const struct ps_answer_info *info, struct ps_buf *out);
+
+/* The answer broke off: a stream's last events. False: it has none of its own, and ends with
+ * ps_dialect_write_fault_event. */
+bool ps_writer_fail(struct ps_writer *writer, const struct ps_fault *fault, struct ps_buf *out);
+/*
+ * After ps_writer_end, where request->keeps_responses: what is to be kept of request and answer,
+ * {"input":[items],"response":{…}}, and the id that the client has for it. False: nothing is.
+ */
+bool ps_writer_kept(const struct ps_writer *writer, struct ps_id *ret_id, struct ps_buf *out);
 
 /* What keeps a stream of this front alive while it waits; a whole event or comment, static. */
 struct ps_slice ps_dialect_ping(const struct ps_dialect *dialect);

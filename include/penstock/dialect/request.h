@@ -51,7 +51,8 @@ struct ps_span {
     uint64_t end;
 };
 
-struct ps_neutral; /* neutral.h */
+struct ps_neutral;          /* neutral.h */
+struct ps_responses_values; /* the Responses API's own */
 
 /* What /generate was asked for: raw JSON, checked; len 0: not given. */
 struct ps_generate_values {
@@ -90,6 +91,13 @@ struct ps_request {
     bool multipart;                            /* model_span is bytes of a form field */
     const struct ps_neutral *neutral;          /* NULL: not built yet, see ps_dialect_neutral */
     const struct ps_generate_values *generate; /* GENERATE only */
+
+    /* RESPONSES */
+    struct ps_slice previous_id; /* PLAIN: of the response that this one goes on from; or empty */
+    struct ps_slice previous;    /* RAW array of the items before its own input, when whoever keeps
+                                    responses has found them; lives as long as the arena */
+    bool keeps_responses;        /* whoever asks keeps the answer, unless it says store: false */
+    struct ps_responses_values *responses; /* what the answer repeats; the dialect's own */
 };
 
 /* A replacement of a span; start == end: an insertion there. Edits are in order and do not overlap.

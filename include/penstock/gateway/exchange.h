@@ -121,6 +121,13 @@ struct ps_exchange_spec {
      */
     void (*on_background)(void *arg);
     bool prefer_background; /* the head asks for it too, where no stream is wanted */
+    /*
+     * The request goes on from a response that this gateway may keep (request.previous_id), and was
+     * found fit otherwise: the exchange waits for ps_exchange_previous. Called as the others are.
+     * NULL: nothing is kept.
+     */
+    void (*on_previous)(void *arg);
+    bool keeps_responses; /* the front keeps the answer, where the request allows it */
 };
 
 struct ps_exchange;
@@ -136,6 +143,12 @@ int ps_exchange_body(struct ps_exchange *ex, const char *ptr, size_t len,
                      struct ps_fault *ret_fault) __attribute__((warn_unused_result));
 /* The body is complete. on_end or on_commit will come. */
 void ps_exchange_run(struct ps_exchange *ex);
+/*
+ * Behind on_previous: the items before the request's own (RAW array in the arena), or a fault.
+ * on_end or on_commit will come.
+ */
+void ps_exchange_previous(struct ps_exchange *ex, struct ps_slice items,
+                          const struct ps_fault *fault);
 /* Backpressure: the front's queue is full / has room again. Legal in every state. */
 void ps_exchange_pause(struct ps_exchange *ex);
 void ps_exchange_resume(struct ps_exchange *ex);

@@ -206,6 +206,7 @@ static const char printed[] = //
     "  store: \"sqlite:/x.db\"\n"
     "  max_attempts: 5\n"
     "  keep: 720h\n"
+    "  response_life: 720h\n"
     "  webhook_private: true\n"
     "log:\n"
     "  level: warn\n"

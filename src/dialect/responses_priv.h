@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PENSTOCK_DIALECT_RESPONSES_PRIV_H
+#define PENSTOCK_DIALECT_RESPONSES_PRIV_H
+
+#include "dialect_priv.h"
+#include "fields.h"
+#include "json_out.h"
+#include "neutral_build.h"
+
+/* Members of a request that have a meaning here. */
+enum ps_responses_member {
+    PS_RESPONSES_MODEL,
+    PS_RESPONSES_STREAM,
+    PS_RESPONSES_STREAM_OPTIONS,
+    PS_RESPONSES_INPUT,
+    PS_RESPONSES_INSTRUCTIONS,
+    PS_RESPONSES_PREVIOUS,
+    PS_RESPONSES_CONVERSATION,
+    PS_RESPONSES_PROMPT,
+    PS_RESPONSES_INCLUDE,
+    PS_RESPONSES_MAX_OUTPUT_TOKENS,
+    PS_RESPONSES_MAX_TOOL_CALLS,
+    PS_RESPONSES_TOOLS,
+    PS_RESPONSES_TOOL_CHOICE,
+    PS_RESPONSES_PARALLEL,
+    PS_RESPONSES_STORE,
+    PS_RESPONSES_BACKGROUND,
+    PS_RESPONSES_TEXT,
+    PS_RESPONSES_REASONING,
+    PS_RESPONSES_TRUNCATION,
+    PS_RESPONSES_TEMPERATURE,
+    PS_RESPONSES_TOP_P,
+    PS_RESPONSES_TOP_LOGPROBS,
+    PS_RESPONSES_SERVICE_TIER,
+    PS_RESPONSES_METADATA,
+    PS_RESPONSES_USER,
+    PS_RESPONSES_SAFETY_ID,
+    PS_RESPONSES_CACHE_KEY,
+    PS_RESPONSES_MEMBERS,
+};
+const char *ps_responses_name(enum ps_responses_member member);
+
+/*
+ * What the answer repeats of its request, and what is kept of it: RAW, null or not given: len 0.
+ * The reader makes it, empty; the neutral form fills it, and from then on it lives as long as the
+ * arena, body or not.
+ */
+struct ps_responses_values {
+    struct ps_slice raw[PS_RESPONSES_MEMBERS];
+};
+
+/* ---- responses_reader.c ---- */
+
+struct ps_responses_reader {
+    struct ps_reader base;
+    struct ps_fields fields;
+};
+
+int ps_responses_reader_global_init(void);
+void ps_responses_reader_global_deinit(void);
+int ps_responses_reader_init(struct ps_reader *reader);
+int ps_responses_reader_feed(struct ps_reader *reader, const char *ptr, size_t len,
+                             struct ps_fault *ret_fault);
+int ps_responses_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault);
+
+/* ---- responses_request.c, responses_tools.c, responses_items.c ---- */
+
+int ps_responses_neutral(const struct ps_request *request, struct ps_arena *arena,
+                         struct ps_neutral *ret, struct ps_fault *ret_fault);
+int ps_responses_tools(struct ps_neutral_build *build, struct ps_slice tools,
+                       struct ps_slice choice);
+/* The conversation: `instructions`, what came before (a RAW array of items, or empty), `input`. */
+int ps_responses_items(struct ps_neutral_build *build, struct ps_slice instructions,
+                       struct ps_slice previous, struct ps_slice input);
+/* The member "type" of an object, or another one; empty when it has none. */
+struct ps_slice ps_responses_member_of(struct ps_slice object, const char *name);
+
+/* ---- responses_writer.c, responses_object.c ---- */
+
+enum ps_responses_item {
+    PS_RESPONSES_NO_ITEM,
+    PS_RESPONSES_MESSAGE,
+    PS_RESPONSES_REASONING_ITEM,
+    PS_RESPONSES_CALL,
+    PS_RESPONSES_CUSTOM_CALL,
+};
+enum ps_responses_part {
+    PS_RESPONSES_NO_PART,
+    PS_RESPONSES_OUTPUT_TEXT,
+    PS_RESPONSES_REFUSAL,
+    PS_RESPONSES_REASONING_TEXT,
+    PS_RESPONSES_SUMMARY_TEXT,
+};
+
+struct ps_responses_writer {
+    struct ps_writer base;
+    bool started;
+    bool called;        /* some tool was called */
+    uint64_t sequence;  /* of the next event */
+    struct ps_buf done; /* items that are complete, as JSON */
+    uint32_t index;     /* of the open item, or of the next */
+    enum ps_responses_item open;
+    uint32_t block;              /* the events' number of the open item's block */
+    uint32_t last_call;          /* that of the last call */
+    struct ps_buf parts;         /* complete parts of the open item; reasoning: its text */
+    struct ps_buf summary;       /* reasoning: its summary */
+    uint32_t part_count;         /* in `parts` */
+    uint32_t summary_count;      /* in `summary` */
+    enum ps_responses_part part; /* the open part */
+    struct ps_buf text;          /* of the open part, or arguments; plain */
+    struct ps_buf annotations;   /* of the open part */
+    uint32_t annotation_count;
+    struct ps_buf call_id;
+    struct ps_buf name;
+    struct ps_buf signature;
+    enum ps_finish finish;
+    struct ps_usage usage;
+};
+
+int ps_responses_writer_init(struct ps_writer *writer);
+void ps_responses_writer_deinit(struct ps_writer *writer);
+int ps_responses_writer_event(struct ps_writer *writer, const struct ps_event *event,
+                              struct ps_buf *out, struct ps_fault *ret_fault);
+void ps_responses_writer_end(struct ps_writer *writer, const struct ps_answer_info *info,
+                             struct ps_buf *out);
+void ps_responses_writer_fail(struct ps_writer *writer, const struct ps_fault *fault,
+                              struct ps_buf *out);
+bool ps_responses_writer_kept(const struct ps_writer *writer, struct ps_id *ret_id,
+                              struct ps_buf *out);
+
+/* What the request said about a member; len 0: nothing. */
+struct ps_slice ps_responses_said(const struct ps_responses_writer *writer,
+                                  enum ps_responses_member member);
+/* "<prefix>" and the characters of the answer's id; `number` behind it, below 0: none. */
+void ps_responses_write_id(const struct ps_responses_writer *writer, const char *prefix,
+                           int64_t number, struct ps_buf *out);
+/* The whole response object; `status` "in_progress" leaves the output out. `fault` may be NULL. */
+void ps_responses_write_object(const struct ps_responses_writer *writer, const char *status,
+                               const struct ps_fault *fault, struct ps_buf *out);
+/* The status that the end has: "completed" or "incomplete". */
+const char *ps_responses_status(const struct ps_responses_writer *writer);
+
+#endif

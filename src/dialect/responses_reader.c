@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "responses_priv.h"
+
+/*
+ * Requests of OpenAI's Responses API. What we act on is checked; everything else passes, known or
+ * not, since an upstream that has this API itself knows its own fields best. A request for any
+ * other is read to its last field later, in responses_request.c.
+ */
+
+#define CHAT PS_FOR(PS_OP_CHAT)
+
+enum {
+    MODEL,
+    STREAM,
+    PREVIOUS,
+    OTHERS,
+};
+
+static const struct ps_field_rule rules[] = {
+    [MODEL] = {"model", PS_FIELD_MODEL, true, CHAT, 0, 0, 0},
+    [STREAM] = {"stream", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
+    [PREVIOUS] = {"previous_response_id", PS_FIELD_FILLED, true, CHAT, 0, 0, 0},
+    [OTHERS] = {"store", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
+    {"background", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
+    {"max_output_tokens", PS_FIELD_TOKENS, true, CHAT, 0, 0, 0},
+    {"temperature", PS_FIELD_NUMBER, true, CHAT, 0, 0, 100},
+    {"top_p", PS_FIELD_NUMBER, true, CHAT, 0, 0, 1},
+    {"base_url", PS_FIELD_FORBIDDEN, false, CHAT, 0, 0, 0},
+    {"api_base", PS_FIELD_FORBIDDEN, false, CHAT, 0, 0, 0},
+    {"api_key", PS_FIELD_FORBIDDEN, false, CHAT, 0, 0, 0},
+    {"custom_llm_provider", PS_FIELD_FORBIDDEN, false, CHAT, 0, 0, 0},
+};
+#define RULE_COUNT (sizeof(rules) / sizeof(rules[0]))
+
+#define ID_RAW 512 /* of a previous response: a longer one names none */
+
+static struct ps_json_paths *paths;
+
+int ps_responses_reader_global_init(void)
+{
+    paths = ps_fields_compile(rules, RULE_COUNT);
+    return paths != NULL ? 0 : -1;
+}
+
+void ps_responses_reader_global_deinit(void)
+{
+    ps_json_paths_free(paths);
+    paths = NULL;
+}
+
+int ps_responses_reader_init(struct ps_reader *base)
+{
+    struct ps_responses_reader *reader = (struct ps_responses_reader *)base;
+    const struct ps_json_limits limits = {base->options.json_depth, base->options.json_nodes};
+
+    base->request->responses = ps_arena_calloc(base->arena, sizeof(*base->request->responses));
+    if (base->request->responses == NULL) {
+        return -1;
+    }
+    return ps_fields_init(&reader->fields, rules, RULE_COUNT, paths, &limits, base->arena);
+}
+
+int ps_responses_reader_feed(struct ps_reader *base, const char *ptr, size_t len,
+                             struct ps_fault *ret_fault)
+{
+    struct ps_responses_reader *reader = (struct ps_responses_reader *)base;
+
+    return ps_fields_feed(&reader->fields, ptr, len, ret_fault);
+}
+
+static int read_previous(struct ps_responses_reader *reader, struct ps_fault *ret_fault)
+{
+    struct ps_request *request = reader->base.request;
+    const struct ps_field *field = &reader->fields.found[PREVIOUS];
+    struct ps_slice raw;
+
+    if (!ps_field_has(field)) {
+        return 0;
+    }
+    if (field->span.end - field->span.start > ID_RAW) {
+        return ps_fault_set(ret_fault, PS_FAULT_BAD_FIELD, "previous_response_id",
+                            "previous_response_id must be the id of a response.");
+    }
+    raw = ps_body_piece(request->body, field->span, reader->base.arena);
+    request->previous_id = raw.ptr != NULL ? ps_raw_plain(raw, reader->base.arena) : PS_SLICE_NONE;
+    return request->previous_id.ptr != NULL ? 0 : ps_body_out_of_memory(ret_fault);
+}
+
+int ps_responses_reader_finish(struct ps_reader *base, struct ps_fault *ret_fault)
+{
+    struct ps_responses_reader *reader = (struct ps_responses_reader *)base;
+    struct ps_request *request = base->request;
+    const struct ps_field *found = reader->fields.found;
+
+    if (ps_fields_end(&reader->fields, ret_fault) != 0 ||
+        ps_fields_check(&reader->fields, request->body, request->operation, ret_fault) != 0) {
+        return -1;
+    }
+    if (found[MODEL].span.end != 0) {
+        request->model_span = found[MODEL].span;
+        request->model = ps_fields_model(&found[MODEL], request->body, base->arena);
+        if (request->model.ptr == NULL) {
+            return ps_body_out_of_memory(ret_fault);
+        }
+    }
+    request->stream = ps_field_true(&found[STREAM]);
+    request->include_usage = true; /* its answers always tell it */
+    return read_previous(reader, ret_fault);
+}

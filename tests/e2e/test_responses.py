@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenAI's Responses API: the official SDK against an upstream that only knows chat completions, one
+that has this API itself, and the model inside the gateway."""
+
+import json
+
+import openai
+import pytest
+from openai import OpenAI
+from support import fake as up
+from support.gateway import Gateway, config, provider
+from support.jobs import bearer, with_keys
+from support.local import SKY, SKY_ANSWER, local, needs_llama, nothing_left
+
+TOOL = {
+    "type": "function",
+    "name": "weather",
+    "description": "tells it",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+CALLS = [
+    {"id": f"call_{i}", "type": "function", "function": {"name": "weather", "arguments": f'{{"city":"c{i}"}}'}}
+    for i in (1, 2)
+]
+
+
+@pytest.fixture(scope="module")
+def servers():
+    with up.Fake() as fake, Gateway(config(fake)) as gateway:
+        yield fake, gateway
+
+
+@pytest.fixture
+def through(servers):
+    fake, gateway = servers
+    fake.forget()
+    with client_of(gateway) as client:
+        yield client, fake
+
+
+def client_of(gateway, key="client-key"):
+    return OpenAI(base_url=f"{gateway.url}/v1", api_key=key, max_retries=0, timeout=30)
+
+
+def raw_events(sent):
+    """(event name, data) of a raw stream."""
+    found = []
+    for block in sent.decode().split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.split("\n") if ": " in line)
+        if "data" in lines:
+            found.append((lines.get("event"), json.loads(lines["data"])))
+    return found
+
+
+def test_response(through):
+    client, fake = through
+    answer = client.responses.create(
+        model="m",
+        input="hi",
+        instructions="Be brief.",
+        max_output_tokens=50,
+        temperature=0.5,
+        metadata={"a": "b"},
+    )
+    assert answer.id.startswith("resp_") and answer.object == "response"
+    assert answer.status == "completed" and answer.error is None
+    assert answer.output_text == "Hello"
+    assert answer.output[0].id.startswith("msg_") and answer.output[0].role == "assistant"
+    assert answer.model == "up-model" and answer.metadata == {"a": "b"} and answer.store is True
+    assert answer.instructions == "Be brief." and answer.max_output_tokens == 50
+    assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens > 0
+    asked = fake.last.json()
+    assert fake.last.path == "/v1/chat/completions"
+    assert asked["messages"] == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "hi"},
+    ]
+    assert asked["temperature"] == 0.5 and asked["max_tokens"] == 50
+    assert not {"store", "metadata", "input", "instructions"} & set(asked)
+
+
+def test_stream(through):
+    client, fake = through
+    fake.then(up.stream("Hel", "lo", usage=True))
+    events = list(client.responses.create(model="m", input="hi", stream=True))
+    assert [event.type for event in events] == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == "Hello"
+    last = events[-1].response
+    assert last.id == events[0].response.id and last.output_text == "Hello"
+    assert events[0].response.status == "in_progress" and last.status == "completed"
+    assert client.responses.retrieve(last.id).output_text == "Hello"
+
+
+def test_stream_helper_puts_the_answer_together(through):
+    client, fake = through
+    fake.then(up.stream("Hel", "lo"))
+    with client.responses.stream(model="m", input="hi") as stream:
+        assert stream.get_final_response().output_text == "Hello"
+
+
+def test_tools_there_and_back(through):
+    client, fake = through
+    message = {"role": "assistant", "content": None, "tool_calls": CALLS}
+    fake.then(up.whole(up.chat_answer(choices=[{"index": 0, "message": message, "finish_reason": "tool_calls"}])))
+    answer = client.responses.create(model="m", input="weather?", tools=[TOOL], tool_choice="required")
+    assert [item.type for item in answer.output] == ["function_call", "function_call"]
+    assert [(item.call_id, item.arguments) for item in answer.output] == [
+        ("call_1", '{"city":"c1"}'),
+        ("call_2", '{"city":"c2"}'),
+    ]
+    asked = fake.last.json()
+    assert asked["tool_choice"] == "required"
+    assert asked["tools"][0]["function"]["name"] == "weather"
+    results = [{"type": "function_call_output", "call_id": f"call_{i}", "output": f"r{i}"} for i in (1, 2)]
+    again = client.responses.create(model="m", input=results, tools=[TOOL], previous_response_id=answer.id)
+    assert again.previous_response_id == answer.id and again.output_text == "Hello"
+    messages = fake.last.json()["messages"]
+    assert [one["role"] for one in messages] == ["user", "assistant", "tool", "tool"]
+    assert [call["id"] for call in messages[1]["tool_calls"]] == ["call_1", "call_2"]
+    assert [(one["tool_call_id"], one["content"]) for one in messages[2:]] == [("call_1", "r1"), ("call_2", "r2")]
+
+
+def test_streamed_tool_call(through):
+    client, fake = through
+    first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": "weather", "arguments": ""}}
+    rest = {"index": 0, "function": {"arguments": '{"city":"x"}'}}
+    fake.then(
+        up.script(
+            up.delta(tool_calls=[first]),
+            up.delta(tool_calls=[rest]),
+            up.delta(finish="tool_calls"),
+            up.DONE,
+            "finish",
+        )
+    )
+    events = list(client.responses.create(model="m", input="hi", tools=[TOOL], stream=True))
+    assert [event.type for event in events][2:] == [
+        "response.output_item.added",
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
+        "response.output_item.done",
+        "response.completed",
+    ]
+    call = events[-1].response.output[0]
+    assert (call.call_id, call.name, call.arguments, call.status) == ("call_1", "weather", '{"city":"x"}', "completed")
+
+
+def test_structured_output(through):
+    client, fake = through
+    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
+    client.responses.create(
+        model="m", input="hi", text={"format": {"type": "json_schema", "name": "n", "schema": schema, "strict": True}}
+    )
+    assert fake.last.json()["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "n", "schema": schema, "strict": True},
+    }
+
+
+def test_cut_by_length_is_incomplete(through):
+    client, fake = through
+    fake.then(up.whole(up.chat_answer("Hel", finish="length")))
+    answer = client.responses.create(model="m", input="hi")
+    assert answer.status == "incomplete" and answer.incomplete_details.reason == "max_output_tokens"
+
+
+# What is kept
+
+
+def test_conversation_goes_on(through):
+    client, fake = through
+    first = client.responses.create(model="m", input="one", instructions="only once")
+    second = client.responses.create(model="m", input="two", previous_response_id=first.id)
+    fake.then(up.stream("Hello"))
+    third = list(client.responses.create(model="m", input="three", previous_response_id=second.id, stream=True))[-1]
+    said = [(one["role"], one["content"]) for one in fake.last.json()["messages"]]
+    assert said == [
+        ("user", "one"),
+        ("assistant", "Hello"),
+        ("user", "two"),
+        ("assistant", "Hello"),
+        ("user", "three"),
+    ]
+    items = client.responses.input_items.list(third.response.id, order="asc", limit=3)
+    assert [item.role for item in items.data] == ["user", "assistant", "user"]
+    assert items.has_more
+    assert [item.role for item in items] == ["user", "assistant", "user", "assistant", "user"]
+
+
+def test_retrieve_and_delete(through):
+    client, _ = through
+    answer = client.responses.create(model="m", input="hi")
+    assert client.responses.retrieve(answer.id).to_dict() == answer.to_dict()
+    client.responses.delete(answer.id)
+    for ask in (client.responses.retrieve, client.responses.delete, client.responses.input_items.list):
+        with pytest.raises(openai.NotFoundError):
+            ask(answer.id)
+
+
+def test_what_is_not_to_be_kept_is_not(through):
+    client, _ = through
+    answer = client.responses.create(model="m", input="hi", store=False)
+    assert answer.store is False
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve(answer.id)
+
+
+@pytest.mark.parametrize("previous", ["resp_01h00000000000000000000000", "resp_x", "nothing"])
+def test_unknown_previous_response(through, previous):
+    client, fake = through
+    with pytest.raises(openai.NotFoundError) as failed:
+        client.responses.create(model="m", input="hi", previous_response_id=previous)
+    assert failed.value.code == "previous_response_not_found"
+    assert failed.value.param == "previous_response_id"
+    assert fake.requests == []
+
+
+def test_another_tenants_responses_do_not_exist():
+    with up.Fake() as fake, Gateway(with_keys(fake)) as gateway:
+        body = {"model": "m", "input": "hi"}
+        mine = gateway.post("/v1/responses", body, bearer("alice")).json()["id"]
+        assert gateway.get(f"/v1/responses/{mine}", bearer("alice")).status == 200
+        assert gateway.get(f"/v1/responses/{mine}", bearer("bob")).status == 404
+        assert gateway.ask("DELETE", f"/v1/responses/{mine}", bearer("bob")).status == 404
+        answer = gateway.post("/v1/responses", {**body, "previous_response_id": mine}, bearer("bob"))
+        assert answer.status == 404
+
+
+def test_a_kept_response_survives_the_kill_of_the_process(tmp_path):
+    with up.Fake() as fake:
+        settings = config(fake, data_dir=str(tmp_path))
+        gateway = Gateway(settings)
+        with client_of(gateway) as client:
+            answer = client.responses.create(model="m", input="hi")
+        gateway.kill()
+        with Gateway(settings) as other, client_of(other) as client:
+            assert client.responses.retrieve(answer.id).output_text == "Hello"
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    "fields, param",
+    [
+        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
+        ({"input": [{"role": "boss", "content": "hi"}]}, "input[0].role"),
+        ({"input": [{"type": "function_call_output", "call_id": "c", "output": "r"}]}, "input[0].call_id"),
+        ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input[0].content[0].type"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0]"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"text": {"format": {"type": "json_schema", "name": "n"}}}, "text.format.schema"),
+        ({"conversation": "conv_1"}, "conversation"),
+        ({"background": True}, "background"),
+        ({"input": None}, "input"),
+        ({"input": []}, "input"),
+        ({"temperature": "hot"}, "temperature"),
+    ],
+)
+def test_bad_requests_name_the_field(servers, fields, param):
+    fake, gateway = servers
+    fake.forget()
+    answer = gateway.post("/v1/responses", {"model": "m", "input": "hi", **fields})
+    assert answer.status == 400, answer.body
+    assert answer.json()["error"]["param"] == param
+    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert fake.requests == []
+
+
+def test_an_upstreams_error_keeps_its_meaning(through):
+    client, fake = through
+    fake.then(up.error(400, "too long", "invalid_request_error", "context_length_exceeded"))
+    with pytest.raises(openai.BadRequestError) as failed:
+        client.responses.create(model="m", input="hi")
+    assert failed.value.code == "context_length_exceeded"
+
+
+def test_a_broken_stream_ends_with_failed(servers):
+    fake, gateway = servers
+    fake.forget()
+    fake.then(up.script(up.delta("Hel"), "finish"))
+    with gateway.connect() as connection:
+        body = json.dumps({"model": "m", "input": "hi", "stream": True}).encode()
+        connection.request("POST", "/v1/responses", [("Content-Type", "application/json")], body)
+        sent, _ = connection.read_cut(connection.read_head())
+    name, data = raw_events(sent)[-1]
+    assert name == data["type"] == "response.failed"
+    assert data["response"]["status"] == "failed" and data["response"]["error"]["code"] == "server_error"
+    assert gateway.get(f"/v1/responses/{data['response']['id']}").status == 404
+
+
+# An upstream that has the API itself
+
+
+def test_native_responses_pass_as_they_are():
+    body = b'{"id":"resp_68","object":"response","status":"completed","output":[],"strange":1.0}'
+    with up.Fake() as fake:
+        settings = config(fake, providers={"up": provider(fake, native_responses=True)})
+        with Gateway(settings) as gateway:
+            fake.then(up.whole(body))
+            answer = gateway.post(
+                "/v1/responses", b'{"model":"m", "input":"hi","previous_response_id":"resp_67","odd":1e2}'
+            )
+            assert answer.status == 200 and answer.body == body
+            assert fake.last.path == "/v1/responses"
+            assert fake.last.body == (
+                b'{"model":"up-model", "input":"hi","previous_response_id":"resp_67","odd":1e2}'
+            )
+            assert gateway.get("/v1/responses/resp_68").status == 404
+
+
+# The model inside
+
+
+@pytest.fixture(scope="module")
+def inside():
+    with Gateway(local()) as gateway:
+        yield gateway
+        nothing_left(gateway)
+
+
+@needs_llama
+def test_model_inside(inside):
+    with client_of(inside) as client:
+        answer = client.responses.create(model="tiny", input=SKY, temperature=0)
+        assert answer.output_text == SKY_ANSWER
+        assert client.responses.retrieve(answer.id).output_text == SKY_ANSWER
+        events = list(client.responses.create(model="tiny", input=SKY, temperature=0, stream=True))
+        assert events[-1].type == "response.completed"
+        assert events[-1].response.output_text == SKY_ANSWER
+        again = client.responses.create(
+            model="tiny", input="and now?", previous_response_id=answer.id, max_output_tokens=4
+        )
+        assert again.usage.input_tokens > answer.usage.input_tokens
