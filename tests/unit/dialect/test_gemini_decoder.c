@@ -13,7 +13,7 @@
 #define DATA(json) "data: " json "\r\n\r\n"
 #define SAYS(parts, more)                                                                          \
     "{\"candidates\":[{\"content\":{\"role\":\"model\",\"parts\":[" parts "]}" more ",\"index\":"  \
-                                                                                    "0}]"
+    "0}]"
 #define TEXT(text)     "{\"text\":\"" text "\"}"
 #define END(reason)    ",\"finishReason\":\"" reason "\""
 #define COUNTS(counts) ",\"usageMetadata\":{" counts "}"
