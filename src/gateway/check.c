@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "snapshot_priv.h"
+
 #include "penstock/gateway/snapshot.h"
 
 #include <stdio.h>
@@ -16,6 +18,21 @@ static const char *dialects(char *ret, size_t size)
         len += (size_t)more;
     }
     return ret;
+}
+
+/* What the dialect was told of the server. */
+static void check_settings(const struct ps_config_provider *p, struct ps_config_errors *errors)
+{
+    const struct ps_dialect *dialect = ps_dialect_find(p->dialect);
+    struct ps_dialect_settings settings =
+        ps_provider_settings(dialect, &p->settings, p->endpoint_count > 0 ? p->endpoints[0] : "");
+    struct ps_dialect_flaw flaw;
+    char key[160];
+    if (!ps_dialect_check_settings(dialect, &settings, &flaw)) {
+        (void)snprintf(key, sizeof(key), "providers.%s.%s", p->name, flaw.key);
+        ps_config_error(errors, p->kind_at, key, "expected %s, found \"%.*s\"", flaw.expected,
+                        (int)(flaw.found.len < 80 ? flaw.found.len : 80), flaw.found.ptr);
+    }
 }
 
 void ps_gateway_check(const struct ps_config *config, struct ps_config_errors *errors)
@@ -36,6 +53,8 @@ void ps_gateway_check(const struct ps_config *config, struct ps_config_errors *e
             ps_config_error(errors, p->kind_at, key,
                             "expected a dialect this build knows (%s), found \"%s\"",
                             dialects(names, sizeof(names)), p->dialect);
+        } else if (p->dialect != NULL) {
+            check_settings(p, errors);
         }
     }
     for (size_t i = 0; i < config->model_count; i++) {

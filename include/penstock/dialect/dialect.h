@@ -49,10 +49,10 @@ struct ps_dialect_settings {
     struct ps_slice thinking; /* anthropic, gemini: "effort" or "budget", whichever the model has */
     struct ps_slice input_type; /* cohere: of embeddings */
     /* triton, http: what the model calls things */
-    struct ps_slice shape;         /* triton: "vllm", "trtllm", "llmapi", "tensor" */
-    struct ps_slice path;          /* http: behind the base URL; triton: instead of the usual */
-    struct ps_slice stream_path;   /* http: for streams, when it is another */
-    struct ps_slice stream_mode;   /* http: "none", "ndjson", "sse" or "raw" */
+    struct ps_slice shape;       /* triton: "vllm", "trtllm", "llmapi", "tensor", "tensor-batch" */
+    struct ps_slice path;        /* http: behind the base URL; triton: instead of the usual */
+    struct ps_slice stream_path; /* http: for streams, when it is another */
+    struct ps_slice stream_mode; /* http: "none", "ndjson", "sse" or "raw" */
     struct ps_slice body_template; /* http: a JSON object to start from */
     /* http: RFC 6901 pointers into the request and the answer; triton: tensors, by name */
     struct ps_slice prompt_at;     /* request: the prompt as text */
@@ -70,6 +70,18 @@ struct ps_dialect_settings {
 
 /* What a dialect's row has as its own defaults: where the configuration starts from. */
 struct ps_dialect_settings ps_dialect_defaults(const struct ps_dialect *dialect);
+
+/* What is wrong with settings: which member, by its name in the configuration ("request.prompt"),
+ * what should be there, and what is. */
+struct ps_dialect_flaw {
+    const char *key;
+    const char *expected;
+    struct ps_slice found;
+};
+/* Whether a dialect can work with them; false with the first flaw. */
+bool ps_dialect_check_settings(const struct ps_dialect *dialect,
+                               const struct ps_dialect_settings *settings,
+                               struct ps_dialect_flaw *ret_flaw);
 
 /* Whether it can be asked (back side) for an operation that came in by a family: as it is, or
  * through the neutral form. */
