@@ -298,6 +298,11 @@ static void tell_usage(struct ps_exchange *ex)
     }
 }
 
+static bool may_stream(const struct ps_exchange *ex)
+{
+    return ex->spec.operation == PS_OP_CHAT || ex->spec.operation == PS_OP_COMPLETE;
+}
+
 void ps_exchange_commit(struct ps_exchange *ex, int64_t arrival_us)
 {
     struct ps_attempt *at = &ex->attempt;
@@ -309,7 +314,9 @@ void ps_exchange_commit(struct ps_exchange *ex, int64_t arrival_us)
     ex->answer.status = at->status;
     ex->answer.content_type = at->content_type;
     ex->answer.length = at->length;
-    ex->answer.stream = at->event_stream;
+    /* What is relayed is what the upstream makes it; what is translated is what the client asked
+     * for, also where the target cannot stream. */
+    ex->answer.stream = ex->answer.raw ? at->event_stream : ex->request.stream && may_stream(ex);
     ex->answer.headers = at->headers;
     ex->answer.header_count = at->header_count;
     ex->front->on_commit(ex->front_arg, &ex->answer);
