@@ -181,7 +181,7 @@ int ps_prompt_of_neutral(struct ps_prompt_build *build, const struct ps_request 
 {
     size_t body = (request->body != NULL ? request->body->len : 0) + request->previous.len;
 
-    if (neutral->operation != PS_OP_CHAT) {
+    if (neutral->operation != PS_OP_CHAT && neutral->operation != PS_OP_COUNT_TOKENS) {
         return ps_fault_set(build->fault, PS_FAULT_UNSUPPORTED_OPERATION, NULL,
                             "A model inside the gateway cannot do this operation (%s).",
                             ps_operation_name(neutral->operation));

@@ -178,6 +178,12 @@ struct ps_job {
 /* Whether it can fit at all, by its bytes; in state READY. 0 or -1 with the fault. */
 int ps_job_check_size(struct ps_engine *engine, const struct ps_engine_request *request,
                       struct ps_fault *fault);
+/* Whether it has messages, for the model's template. */
+static inline bool ps_task_chats(enum ps_engine_task task)
+{
+    return task == PS_ENGINE_CHAT || task == PS_ENGINE_COUNT;
+}
+
 /* Copies the request. NULL when memory is short. */
 struct ps_job *ps_job_new(struct ps_engine_port *port, const struct ps_engine_request *request)
     __attribute__((warn_unused_result));

@@ -64,7 +64,7 @@ static const struct ps_slice *texts_of(const struct ps_engine_request *request, 
 static int copy_request(struct ps_job *job, const struct ps_engine_request *request)
 {
     const struct ps_slice *texts = texts_of(request, &job->text_count);
-    job->message_count = request->task == PS_ENGINE_CHAT ? request->message_count : 0;
+    job->message_count = ps_task_chats(request->task) ? request->message_count : 0;
     job->stop_count = request->stop_count;
     size_t bytes = job->message_count * 2 * sizeof(char *) +
                    (job->text_count + job->stop_count) * sizeof(struct ps_slice) +
@@ -336,7 +336,7 @@ int ps_job_check_size(struct ps_engine *engine, const struct ps_engine_request *
     } else if (request->task == PS_ENGINE_COMPLETE) {
         bytes = request->prompt.len;
     }
-    for (size_t i = 0; request->task == PS_ENGINE_CHAT && i < request->message_count; i++) {
+    for (size_t i = 0; ps_task_chats(request->task) && i < request->message_count; i++) {
         bytes += request->messages[i].content.len;
     }
     return bytes > room * TOKEN_BYTES ? too_long(fault, bytes / TOKEN_BYTES, room) : 0;
@@ -352,8 +352,8 @@ int ps_job_prepare(struct ps_job *job, struct ps_fault *fault)
     if (job->task != PS_ENGINE_EMBED && job->bytes > most) {
         return too_long(fault, job->bytes / TOKEN_BYTES, job->engine->info.context_tokens);
     }
-    int rc = job->task == PS_ENGINE_CHAT ? tokenise_chat(job, model, &list)
-                                         : tokenise_texts(job, model, &list);
+    int rc = ps_task_chats(job->task) ? tokenise_chat(job, model, &list)
+                                      : tokenise_texts(job, model, &list);
     job->tokens = list.ptr;
     if (rc != 0 || list.len > UINT32_MAX / 2) {
         return no_memory(fault);
@@ -362,6 +362,9 @@ int ps_job_prepare(struct ps_job *job, struct ps_fault *fault)
     job->queued.tokens = job->token_count;
     if (job->task == PS_ENGINE_EMBED) {
         return check_embedding(job, fault);
+    }
+    if (job->task == PS_ENGINE_COUNT) {
+        return 0;
     }
     if (check_generation(job, fault) != 0) {
         return -1;

@@ -246,6 +246,21 @@ static void run_prepare(struct ps_work *work)
     (void)ps_job_prepare(job, &job->fault);
 }
 
+/* The tokens are counted, and that is all: the job goes. */
+static void give_count(struct ps_engine_port *port, struct ps_port_slot *slot, struct ps_job *job)
+{
+    struct ps_engine_result result = {
+        .kind = PS_ENGINE_DONE,
+        .ticket = job->ticket,
+        .stop_index = -1,
+        .usage = {.prompt_tokens = job->token_count},
+    };
+    void *arg = slot->arg;
+    drop_job(port, job);
+    free_slot(port, slot);
+    port->ops->on_result(arg, &result);
+}
+
 static void done_prepare(struct ps_work *work)
 {
     struct ps_job *job = PS_CONTAINER_OF(work, struct ps_job, work);
@@ -263,6 +278,9 @@ static void done_prepare(struct ps_work *work)
     if (fault.kind != PS_FAULT_NONE) {
         slot->job = NULL;
         drop_job(port, job);
+    } else if (job->task == PS_ENGINE_COUNT) {
+        give_count(port, slot, job);
+        return;
     } else if (admit(port, slot, job, &fault) == 0) {
         return;
     }
@@ -274,8 +292,14 @@ static int begin(struct ps_engine_port *port, struct ps_port_slot *slot, struct 
                  struct ps_fault *fault)
 {
     struct ps_pool *pool = port->engine->host->options.offload;
+    bool counts = job->task == PS_ENGINE_COUNT; /* its result is the end of the work: never here */
+    if (pool == NULL && counts) {
+        drop_job(port, job);
+        return ps_fault_set(fault, PS_FAULT_UNSUPPORTED_OPERATION, NULL,
+                            "This engine counts no tokens.");
+    }
     if (pool != NULL &&
-        (job->bytes > PREPARE_ON_LOOP || job->grammar == PS_ENGINE_GRAMMAR_JSON_SCHEMA)) {
+        (counts || job->bytes > PREPARE_ON_LOOP || job->grammar == PS_ENGINE_GRAMMAR_JSON_SCHEMA)) {
         job->work =
             (struct ps_work){.mailbox = &port->mailbox, .run = run_prepare, .done = done_prepare};
         slot->state = SLOT_LENT;
@@ -318,7 +342,7 @@ static int check_ability(struct ps_engine *engine, enum ps_engine_task task, str
         return ps_fault_set(fault, PS_FAULT_UNSUPPORTED_OPERATION, NULL, "This model does not %s.",
                             task == PS_ENGINE_EMBED ? "make embeddings" : "generate text");
     }
-    if (task == PS_ENGINE_CHAT && !engine->info.chats) {
+    if (ps_task_chats(task) && !engine->info.chats) {
         return ps_fault_set(fault, PS_FAULT_UNSUPPORTED_OPERATION, NULL,
                             "This model has no chat template that is known; set chat_template in "
                             "the configuration.");
@@ -493,10 +517,10 @@ static bool is_role(struct ps_slice role)
 
 static int check_texts(const struct ps_engine_request *request, struct ps_fault *fault)
 {
-    if (request->task == PS_ENGINE_CHAT && request->message_count == 0) {
+    if (ps_task_chats(request->task) && request->message_count == 0) {
         return bad(fault, "messages", "at least one message");
     }
-    for (size_t i = 0; request->task == PS_ENGINE_CHAT && i < request->message_count; i++) {
+    for (size_t i = 0; ps_task_chats(request->task) && i < request->message_count; i++) {
         struct ps_slice content = request->messages[i].content;
         if (!is_role(request->messages[i].role)) {
             return bad(fault, "role", "a word of letters");

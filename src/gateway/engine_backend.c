@@ -45,9 +45,10 @@ static int fill_request(struct ps_exchange *ex, const struct ps_prompt *prompt,
 {
     const struct ps_config *config = ex->snapshot->config;
     *request = (struct ps_engine_request){
-        .task = ex->spec.operation == PS_OP_EMBED      ? PS_ENGINE_EMBED
-                : ex->spec.operation == PS_OP_COMPLETE ? PS_ENGINE_COMPLETE
-                                                       : PS_ENGINE_CHAT,
+        .task = ex->spec.operation == PS_OP_EMBED          ? PS_ENGINE_EMBED
+                : ex->spec.operation == PS_OP_COMPLETE     ? PS_ENGINE_COMPLETE
+                : ex->spec.operation == PS_OP_COUNT_TOKENS ? PS_ENGINE_COUNT
+                                                           : PS_ENGINE_CHAT,
         .message_count = prompt->message_count,
         .prompt = prompt->text,
         .inputs = prompt->inputs,
@@ -212,6 +213,22 @@ static void tell_done(struct ps_exchange *ex, const struct ps_engine_result *res
     }
 }
 
+/* Nothing was generated: the count is all there is. */
+static void tell_count(struct ps_exchange *ex, const struct ps_engine_result *result)
+{
+    struct ps_event usage = {.kind = PS_EVENT_USAGE, .usage = PS_USAGE_NONE};
+    struct ps_event whole = {.kind = PS_EVENT_RESULT};
+    struct ps_event done = {.kind = PS_EVENT_DONE};
+    ex->attempt.state = PS_ATTEMPT_HOLDING;
+    ex->attempt.status = 200;
+    usage.usage.input = result->usage.prompt_tokens;
+    if (tell(ex, &usage) && tell(ex, &whole) && tell(ex, &done)) {
+        ps_attempt_won(ex);
+    } else {
+        ps_attempt_failed(ex, PS_VERDICT_NEUTRAL, &ex->attempt.fault);
+    }
+}
+
 static void on_result(void *arg, const struct ps_engine_result *result)
 {
     struct ps_exchange *ex = arg;
@@ -242,7 +259,11 @@ static void on_result(void *arg, const struct ps_engine_result *result)
         break;
     case PS_ENGINE_DONE:
         at->ticket = 0;
-        tell_done(ex, result);
+        if (ex->spec.operation == PS_OP_COUNT_TOKENS) {
+            tell_count(ex, result);
+        } else {
+            tell_done(ex, result);
+        }
         break;
     case PS_ENGINE_FAULT: {
         struct ps_fault fault = *result->fault;

@@ -10,7 +10,7 @@ from openai import OpenAI
 from support import anthropic_fake as claude
 from support import fake as up
 from support.gateway import Gateway, config
-from support.local import SKY, local, needs_llama
+from support.local import SKY, Holder, local, needs_llama, nothing_left
 
 USER = [{"role": "user", "content": "hi"}]
 TOOLS = [
@@ -150,12 +150,30 @@ def test_usage_that_comes_early_begins_the_message(start):
 
 
 @needs_llama
-def test_tokens_of_a_model_inside_are_not_guessed(start):
+@pytest.mark.parametrize("text", [SKY, SKY * 300, "<|im_start|>"])
+def test_tokens_of_a_model_inside_are_counted(start, text):
+    """What a message costs, template and all, also where the prompt would be refused, and
+    while the only slot computes."""
+    gateway = start(local(slots=1))
+    body = {"model": "tiny", "system": "Be brief.", "messages": [{"role": "user", "content": text}]}
+    count = gateway.post("/v1/messages/count_tokens", body)
+    assert count.status == 200 and set(count.json()) == {"input_tokens"}
+    answer = gateway.post("/v1/messages", {**body, "max_tokens": 1})
+    if len(text) < 4000:
+        assert answer.json()["usage"]["input_tokens"] == count.json()["input_tokens"]
+    else:
+        assert answer.status == 400 and count.json()["input_tokens"] > 1024
+    with Holder(gateway):
+        assert gateway.post("/v1/messages/count_tokens", body).json() == count.json()
+    nothing_left(gateway)
+
+
+@needs_llama
+def test_what_a_model_inside_cannot_count_is_named(start):
     gateway = start(local())
-    body = {"model": "tiny", "messages": [{"role": "user", "content": SKY}]}
+    body = {"model": "tiny", "messages": USER, "tools": [claude.TOOL]}
     answer = gateway.post("/v1/messages/count_tokens", body)
-    assert answer.status == 400
-    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert answer.status == 400 and "tools" in answer.json()["error"]["message"]
 
 
 # OpenAI's clients

@@ -142,6 +142,8 @@ enum ps_engine_task {
     PS_ENGINE_CHAT,     /* messages, through the chat template */
     PS_ENGINE_COMPLETE, /* prompt as it is */
     PS_ENGINE_EMBED,    /* inputs, one vector each */
+    PS_ENGINE_COUNT,    /* messages as with CHAT, but nothing is computed: DONE alone comes, with
+                           usage.prompt_tokens; waits in no queue */
 };
 
 struct ps_engine_message {

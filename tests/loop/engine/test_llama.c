@@ -462,6 +462,52 @@ static void long_prompts_cancelled_at_once(void **state)
     free(outcomes);
 }
 
+/* What a chat's prompt has is told beforehand, with nothing computed, also of one that cannot fit.
+ */
+static void tokens_are_counted(void **state)
+{
+    struct station station;
+    struct ps_pool *pool = ps_pool_new(1, 16);
+    struct ps_engine_host_options host = station_host_options();
+    struct ps_engine_options options = station_options("llama", "builtin");
+    struct outcome *outcomes = calloc(5, sizeof(*outcomes));
+    char *words = calloc(1, 3201);
+    (void)state;
+    for (int i = 0; i < 800; i++) {
+        memcpy(words + i * 4, "fox ", 4);
+    }
+    const struct ps_engine_message story = {PS_SLICE_LIT("user"), ps_slice(words, 3200)};
+    host.offload = pool;
+    station_open(&station, &host, &options, true);
+    struct ps_engine_request request = chat(sky, 1);
+    request.task = PS_ENGINE_COUNT;
+    station_submit(&station, &request, &outcomes[0]);
+    station_submit(&station, &request, &outcomes[1]);
+    ps_engine_cancel(station.port, outcomes[1].ticket);
+    station_run(&station, &outcomes[0]);
+    assert_false(outcomes[0].started);
+    request = chat(&story, 1);
+    request.task = PS_ENGINE_COUNT;
+    station_submit(&station, &request, &outcomes[2]);
+    station_run(&station, &outcomes[2]);
+    assert_true(outcomes[2].done.usage.prompt_tokens > 800);
+    struct ps_engine_stats stats;
+    ps_engine_stats(station.engine, &stats);
+    assert_int_equal(stats.prompt_tokens, 0);
+    request = chat(sky, 1);
+    station_submit(&station, &request, &outcomes[3]);
+    station_run(&station, &outcomes[3]);
+    assert_int_equal(outcomes[0].done.usage.prompt_tokens, outcomes[3].done.usage.prompt_tokens);
+    assert_false(outcomes[1].ended);
+    request = chat(&story, 1);
+    request.task = PS_ENGINE_COUNT;
+    station_submit(&station, &request, &outcomes[4]);
+    station_close(&station); /* with one on the pool */
+    ps_pool_free(pool);
+    free(words);
+    free(outcomes);
+}
+
 static void two_models_side_by_side(void **state)
 {
     struct ps_engine_host_options host_options = station_host_options();
@@ -666,6 +712,7 @@ int main(void)
         cmocka_unit_test(json_is_json),
         cmocka_unit_test(a_thousand_of_whom_most_leave),
         cmocka_unit_test(long_prompts_cancelled_at_once),
+        cmocka_unit_test(tokens_are_counted),
         cmocka_unit_test(two_models_side_by_side),
         cmocka_unit_test(several_compute_threads),
         cmocka_unit_test(broken_files_are_refused),
