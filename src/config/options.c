@@ -231,7 +231,7 @@ const struct ps_option ps_options[] = {
     {.path = "providers.*.input_type", .type = PS_OPT_TEXT, PROVIDER(settings.input_type), .instead = "the dialect's own",
      .flags = PS_OPTION_DIALECT, .doc = "`cohere`: what embeddings are for."},
     {.path = "providers.*.shape", .type = PS_OPT_TEXT, PROVIDER(settings.shape), .instead = "the dialect's own",
-     .flags = PS_OPTION_DIALECT, .doc = "`triton`: how the model takes requests: `vllm`, `trtllm`, `llmapi` or `tensor`."},
+     .flags = PS_OPTION_DIALECT, .doc = "`triton`: how the model takes requests: `vllm`, `trtllm`, `llmapi`, `tensor` or, with a batch dimension, `tensor-batch`."},
     {.path = "providers.*.path", .type = PS_OPT_TEXT, PROVIDER(settings.path), .instead = "the dialect's own",
      .flags = PS_OPTION_DIALECT, .doc = "`http`: path behind the base URL; `triton`: instead of the usual one."},
     {.path = "providers.*.stream_path", .type = PS_OPT_TEXT, PROVIDER(settings.stream_path), .instead = "`path`",
