@@ -202,8 +202,8 @@ static bool on_sse(void *arg, const struct ps_sse_event *event)
     }
     if (decoder->finishing && find(decoder, event->data) != PS_JSON_OK) {
         decoder->base.raw = PS_SLICE_NONE;
-        decoder->choice_count =
-            0; /* a piece that was cut: whatever was said before, it is not all */
+        /* A piece that was cut: whatever was said before, it is not all. */
+        decoder->choice_count = 0;
         return false;
     }
     return on_data(decoder, event->data);

@@ -148,7 +148,8 @@ def test_tools_there_and_back(both):
     name = message.tool_calls[0].id
     assert name
     sent = fake.last.json()
-    assert sent["tools"] == [{"functionDeclarations": [{"name": "weather", "parametersJsonSchema": PARAMETERS}]}]
+    declared = {"name": "weather", "parametersJsonSchema": PARAMETERS}
+    assert sent["tools"] == [{"functionDeclarations": [declared]}]
     assert sent["toolConfig"] == {"functionCallingConfig": {"mode": "ANY"}}
 
     fake.then(up.whole(answer({"text": "Rain."})))
@@ -232,7 +233,8 @@ def test_bad_requests_stay_bad_requests(both):
         ask(client)
     assert problem.value.body["message"] == "topP is odd."
 
-    fake.then(refusal(400, "INVALID_ARGUMENT", "The input token count (9) exceeds the maximum number of tokens"))
+    message = "The input token count (9) exceeds the maximum number of tokens allowed (8)."
+    fake.then(refusal(400, "INVALID_ARGUMENT", message))
     with pytest.raises(openai.BadRequestError) as problem:
         ask(client)
     assert problem.value.code == "context_length_exceeded"

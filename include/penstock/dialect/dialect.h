@@ -238,8 +238,8 @@ enum ps_decode ps_decoder_finish(struct ps_decoder *decoder) __attribute__((warn
 const struct ps_fault *ps_decoder_fault(const struct ps_decoder *decoder);
 
 /* What an answer of status ≥ 300 with this body (possibly cut at 64 KiB) means. Fills kind, status,
- * message (the upstream's own, bounded, control bytes removed), param; retry_after_ms stays for the
- * caller. */
+ * message (the upstream's own, bounded, control bytes removed), param; retry_after_ms only
+ * where the body itself tells it (Gemini): headers are the caller's. */
 void ps_dialect_fault(const struct ps_dialect *dialect, int status, struct ps_slice body,
                       struct ps_fault *ret_fault);
 
