@@ -307,7 +307,7 @@ static int write_ranking(struct ps_encode *encode)
     }
     ps_out_close(out, ']');
     ps_out_member(out, "top_n", neutral->top_n);
-    return neutral->return_documents == PS_TRI_YES ? ps_drop(encode, "return_documents") : 0;
+    return 0; /* return_documents: the writer has them */
 }
 
 static int write_operation(struct ps_encode *encode, const char **ret_path)

@@ -354,13 +354,38 @@ static int answer_event(struct ps_openai_writer *writer, const struct ps_event *
     return check_held(writer, event, failed, ret_fault);
 }
 
+/* The client's own, for providers that only number them. */
+static void echo_document(const struct ps_openai_writer *writer, uint32_t index,
+                          struct ps_json_out *out)
+{
+    const struct ps_request *request = writer->base.options.request;
+    const struct ps_neutral *neutral = request != NULL ? request->neutral : NULL;
+
+    if (neutral == NULL || neutral->return_documents != PS_TRI_YES ||
+        index >= neutral->input_count) {
+        return;
+    }
+    if (neutral->inputs[index].ptr[0] == '{') {
+        ps_out_member(out, "document", neutral->inputs[index]);
+        return;
+    }
+    ps_out_key(out, "document");
+    ps_out_open(out, '{');
+    ps_out_member(out, "text", neutral->inputs[index]);
+    ps_out_close(out, '}');
+}
+
 static void add_score(struct ps_openai_writer *writer, const struct ps_event *event)
 {
     struct ps_json_out out = {&writer->data, NULL, writer->data.len > 0};
 
     ps_out_open(&out, '{');
     ps_out_member_int(&out, "index", event->index);
-    ps_out_member(&out, "document", event->score->document);
+    if (event->score->document.len > 0) {
+        ps_out_member(&out, "document", event->score->document);
+    } else {
+        echo_document(writer, event->index, &out);
+    }
     ps_out_key(&out, "relevance_score");
     if (event->score->number.len > 0) {
         ps_out_raw(&out, event->score->number);

@@ -181,6 +181,18 @@ def test_rerank(through):
     assert fake.last.json() == {"model": "command", "query": "q", "documents": ["a", "b"], "top_n": 2}
 
 
+def test_rerank_returns_documents(through):
+    """Cohere does not: they are the client's own."""
+    _, fake, gateway = through
+    fake.then(up.whole({"id": "r", "results": [{"index": i, "relevance_score": 0.5} for i in (1, 0)]}))
+    documents = ["a", {"text": "b", "id": 7}]
+    answer = gateway.post(
+        "/v1/rerank", {"model": "m", "query": "q", "documents": documents, "return_documents": True}
+    )
+    assert [item["document"] for item in answer.json()["results"]] == [documents[1], {"text": "a"}]
+    assert "x-penstock-dropped" not in answer.headers
+
+
 def test_rerank_without_a_query(through):
     _, fake, gateway = through
     answer = gateway.post("/v1/rerank", {"model": "m", "documents": ["a"]})

@@ -15,6 +15,7 @@ static void paths_find_their_doors(void **state)
         {"/v1/chat/completions", "chat"},
         {"/v1/completions", "completions"},
         {"/v1/embeddings", "embeddings"},
+        {"/v1/rerank", "rerank"},
         {"/v1/models", "models"},
         {"/v1/models/a/b:c", "models"},
         {"/health", "health"},
