@@ -2,6 +2,7 @@
 #include "jobs_priv.h"
 
 #include "penstock/base/clock.h"
+#include "penstock/base/log.h"
 #include "penstock/base/mem.h"
 
 #include <errno.h>
@@ -144,6 +145,20 @@ static int pour_piece(void *arg, const char *ptr, size_t len)
     return pouring->failed ? -1 : 0;
 }
 
+/* A result that somebody has damaged must not keep all the others back for ever. Any other failure
+ * to read may pass. */
+static int put_lost(struct file *file, const struct ps_store_body *body)
+{
+    if (errno != ENOENT && errno != EIO) {
+        return -1;
+    }
+    ps_log(PS_LOG_ERROR, "the stored result %s cannot be read: it is missing or damaged",
+           body->blob.text);
+    ps_buf_cstr(&file->buf, "{\"error\":{\"message\":\"The stored result is damaged.\",\"type\":"
+                            "\"server_error\",\"param\":null,\"code\":\"result_lost\"}}");
+    return 0;
+}
+
 static int put_large(struct ps_finishing *f, struct file *file, const struct ps_store_body *body)
 {
     static const struct ps_json_limits limits = {PS_JSON_MAX_DEPTH, UINT64_MAX};
@@ -151,7 +166,7 @@ static int put_large(struct ps_finishing *f, struct file *file, const struct ps_
     ps_json_scan_init(&scan, NULL, &limits, NULL, NULL);
     int result = each_piece(f, body, scan_piece, &scan);
     if (result < 0) {
-        return -1;
+        return put_lost(file, body);
     }
     if (result == 0 && ps_json_scan_finish(&scan) == PS_JSON_OK) {
         struct pouring pouring = {f, file, false};
