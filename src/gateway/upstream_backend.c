@@ -190,6 +190,9 @@ static void refused(struct ps_exchange *ex)
         ps_chain_copy(&at->hold, 0, len, body);
     }
     ps_dialect_fault(at->target->provider->dialect, at->status, ps_slice(body, len), &fault);
+    if (at->retry_after_us == 0) {
+        at->retry_after_us = fault.retry_after_ms * 1000; /* some say it in the body */
+    }
     fault.retry_after_ms = at->retry_after_us / 1000;
     bool is_error = at->status >= 400 && at->status <= 599;
     if (!is_error) {
