@@ -269,7 +269,7 @@ const struct ps_option ps_options[] = {
     {.path = "providers.*.drop", .type = PS_OPT_ENUM, PROVIDER(settings.drop), .fallback = "name", .choices = drops,
      .flags = PS_OPTION_DIALECT | PS_OPTION_QUIET, .doc = "A field that the server cannot take and that does not change the meaning is left out and named in `x-penstock-dropped` (`name`), left out (`silent`), or refused (`refuse`)."},
     {.path = "providers.*.health_path", .type = PS_OPT_TEXT, PROVIDER(settings.health_path), .instead = "the dialect's own",
-     .flags = PS_OPTION_DIALECT, .doc = "Path on the server that tells its health, asked while the router has put it aside. Empty: none."},
+     .flags = PS_OPTION_DIALECT, .doc = "Path on the server that tells its health, asked every few seconds. `none`: it is not asked."},
     {.path = "providers.*.model_path", .type = PS_OPT_MODEL_PATH, PROVIDER(model_path),
      .fallback = "builtin", .at_offset = offsetof(struct ps_config_provider, model_path_at),
      .flags = PS_OPTION_ENGINE | PS_OPTION_FILE | PS_OPTION_AT,
