@@ -48,7 +48,7 @@ static struct ps_slice join(struct ps_slice a, struct ps_slice b, struct ps_slic
 /* ---- edits ---- */
 
 struct edits {
-    struct ps_edit list[3];
+    struct ps_edit list[8];
     size_t count;
     struct ps_slice model;   /* a member to insert, or len 0 */
     struct ps_slice options; /* likewise */
@@ -124,6 +124,47 @@ static void edit_usage(const struct ps_request *request, struct edits *edits)
     }
 }
 
+/*
+ * A response that is kept here is nothing to an upstream: its items go in front of the request's
+ * own, and its id is taken out.
+ */
+static int edit_previous(const struct ps_request *request, struct ps_arena *arena,
+                         struct edits *edits)
+{
+    struct ps_span span = request->input_span;
+    uint64_t at = span.start;
+    struct ps_slice items;
+    char first;
+
+    if (request->previous.len == 0) {
+        return 0;
+    }
+    add_edit(edits, request->previous_span.start, request->previous_span.end, PS_SLICE_LIT("null"));
+    if (request->previous.len <= 2) {
+        return 0;
+    }
+    if (span.end == 0) {
+        edits->options = join(PS_SLICE_LIT("\"input\":"), request->previous, PS_SLICE_NONE, arena);
+        return edits->options.ptr != NULL ? 0 : -1;
+    }
+    items = ps_slice(request->previous.ptr + 1, request->previous.len - 2);
+    first = ps_body_next(request->body, &at);
+    if (first == '[') {
+        add_edit(edits, span.start + 1, span.start + 1, items);
+        if (!ps_body_is_empty(request->body, span)) {
+            add_edit(edits, span.start + 1, span.start + 1, PS_SLICE_LIT(","));
+        }
+    } else if (first == '"') {
+        add_edit(edits, span.start, span.start, PS_SLICE_LIT("["));
+        add_edit(edits, span.start, span.start, items);
+        add_edit(edits, span.start, span.start, PS_SLICE_LIT(",{\"role\":\"user\",\"content\":"));
+        add_edit(edits, span.end, span.end, PS_SLICE_LIT("}]"));
+    } else {
+        add_edit(edits, span.start, span.end, request->previous);
+    }
+    return 0;
+}
+
 /* New members go to the front: what stands there is known without another look at the body. */
 static int insert_members(const struct ps_request *request, struct ps_arena *arena,
                           struct edits *edits)
@@ -161,7 +202,8 @@ static int encode_body(const struct ps_request *request, const struct ps_encode_
     if (request->body == NULL || request->body->len == 0) {
         return 0;
     }
-    if (edit_model(request, options->model, arena, &edits) != 0) {
+    if (edit_model(request, options->model, arena, &edits) != 0 ||
+        edit_previous(request, arena, &edits) != 0) {
         return -1;
     }
     if (streams && request->stream && options->active_accounting && !request->include_usage) {

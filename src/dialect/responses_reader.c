@@ -13,6 +13,7 @@ enum {
     MODEL,
     STREAM,
     PREVIOUS,
+    INPUT,
     OTHERS,
 };
 
@@ -20,6 +21,8 @@ static const struct ps_field_rule rules[] = {
     [MODEL] = {"model", PS_FIELD_MODEL, true, CHAT, 0, 0, 0},
     [STREAM] = {"stream", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
     [PREVIOUS] = {"previous_response_id", PS_FIELD_FILLED, true, CHAT, 0, 0, 0},
+    /* only noted: what the response before said may go in front of it */
+    [INPUT] = {"input", PS_FIELD_TEXT, true, 0, 0, 0, 0},
     [OTHERS] = {"store", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
     {"background", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
     {"max_output_tokens", PS_FIELD_TOKENS, true, CHAT, 0, 0, 0},
@@ -74,6 +77,8 @@ static int read_previous(struct ps_responses_reader *reader, struct ps_fault *re
     const struct ps_field *field = &reader->fields.found[PREVIOUS];
     struct ps_slice raw;
 
+    request->input_span = reader->fields.found[INPUT].span;
+    request->previous_span = field->span;
     if (!ps_field_has(field)) {
         return 0;
     }

@@ -249,6 +249,21 @@ def test_a_kept_response_survives_the_kill_of_the_process(tmp_path):
             assert client.responses.retrieve(answer.id).output_text == "Hello"
 
 
+def test_a_broken_store_is_told(tmp_path):
+    """What would not be kept is no answer; whoever wants nothing kept does not depend on the store."""
+    (tmp_path / "file").write_text("no folder")
+    with up.Fake() as fake, Gateway(config(fake, data_dir=str(tmp_path / "file"))) as gateway:
+        body = {"model": "m", "input": "hi"}
+        refused = gateway.post("/v1/responses", body)
+        assert refused.status == 503 and refused.json()["error"]["code"] == "storage_unavailable"
+        count = len(fake.requests)
+        known = {**body, "previous_response_id": "resp_01h00000000000000000000000"}
+        assert gateway.post("/v1/responses", known).status == 503
+        assert len(fake.requests) == count
+        assert gateway.post("/v1/responses", {**body, "store": False}).status == 200
+        assert gateway.get("/v1/responses/resp_01h00000000000000000000000").status == 503
+
+
 # Errors
 
 
@@ -319,6 +334,21 @@ def test_native_responses_pass_as_they_are():
                 b'{"model":"up-model", "input":"hi","previous_response_id":"resp_67","odd":1e2}'
             )
             assert gateway.get("/v1/responses/resp_68").status == 404
+
+
+def test_native_responses_go_on_from_what_is_kept_here():
+    """One model of the gateway has the API itself, the other has not: the conversation moves."""
+    with up.Fake() as fake:
+        providers = {"up": provider(fake), "native": provider(fake, native_responses=True)}
+        with Gateway(config(fake, providers=providers)) as gateway:
+            first = gateway.post("/v1/responses", {"model": "m", "input": "one"}).json()
+            fake.then(up.whole(b'{"id":"resp_68","object":"response","status":"completed","output":[]}'))
+            body = {"model": "native/x", "input": "two", "previous_response_id": first["id"]}
+            assert gateway.post("/v1/responses", body).status == 200
+            asked = fake.last.json()
+            assert asked["previous_response_id"] is None
+            assert [item["role"] for item in asked["input"]] == ["user", "assistant", "user"]
+            assert asked["input"][2]["content"] == "two"
 
 
 # The model inside

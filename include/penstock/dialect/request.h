@@ -93,10 +93,12 @@ struct ps_request {
     const struct ps_generate_values *generate; /* GENERATE only */
 
     /* RESPONSES */
-    struct ps_slice previous_id; /* PLAIN: of the response that this one goes on from; or empty */
-    struct ps_slice previous;    /* RAW array of the items before its own input, when whoever keeps
-                                    responses has found them; lives as long as the arena */
-    bool keeps_responses;        /* whoever asks keeps the answer, unless it says store: false */
+    struct ps_slice previous_id;  /* PLAIN: of the response that this one goes on from; or empty */
+    struct ps_slice previous;     /* RAW array of the items before its own input, when whoever keeps
+                                     responses has found them; lives as long as the arena */
+    struct ps_span previous_span; /* of that id */
+    struct ps_span input_span;
+    bool keeps_responses; /* whoever asks keeps the answer, unless it says store: false */
     struct ps_responses_values *responses; /* what the answer repeats; the dialect's own */
 };
 

@@ -189,6 +189,48 @@ static void native_ones_pass(void **state)
     rig_deinit(&rig);
 }
 
+/* What is kept here goes in front of the input, whatever that is; the rest stays as it was. */
+static void native_ones_get_what_is_kept_here(void **state)
+{
+    static const char *const bodies[][2] = {
+        {"{\"model\":\"m\", \"previous_response_id\":\"resp_1\",\"input\":\"q\",\"odd\":1e2}",
+         "{\"model\":\"m\", \"previous_response_id\":null,\"input\":[{\"a\":1},{\"b\":2},{\"role\":"
+         "\"user\",\"content\":\"q\"}],\"odd\":1e2}"},
+        {"{\"input\": [ {} ] ,\"previous_response_id\":\"resp_1\",\"model\":\"m\"}",
+         "{\"input\": [{\"a\":1},{\"b\":2}, {} ] ,\"previous_response_id\":null,\"model\":\"m\"}"},
+        {"{\"input\":[],\"previous_response_id\":\"resp_1\",\"model\":\"m\"}",
+         "{\"input\":[{\"a\":1},{\"b\":2}],\"previous_response_id\":null,\"model\":\"m\"}"},
+        {"{\"input\":null,\"previous_response_id\":\"resp_1\",\"model\":\"m\"}",
+         "{\"input\":[{\"a\":1},{\"b\":2}],\"previous_response_id\":null,\"model\":\"m\"}"},
+        {"{\"previous_response_id\":\"resp_1\"}",
+         "{\"model\":\"m\",\"input\":[{\"a\":1},{\"b\":2}],\"previous_response_id\":null}"},
+    };
+    const struct ps_dialect_settings settings = {.native_responses = true};
+    const struct ps_reader_options reading = {.operation = PS_OP_CHAT};
+    const struct ps_encode_options options = {.model = PS_SLICE_LIT("m"), .settings = &settings};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(bodies[0]); i++) {
+        struct ps_encoded encoded;
+        struct rig rig;
+        char *text;
+
+        rig_init(&rig);
+        rig.request.family = PS_FAMILY_RESPONSES;
+        rig.request.operation = PS_OP_CHAT;
+        assert_int_equal(rig_read(&rig, &reading, ps_slice_cstr(bodies[i][0]), &(struct cut){0}),
+                         0);
+        rig.request.previous = PS_SLICE_LIT("[{\"a\":1},{\"b\":2}]");
+        assert_int_equal(ps_dialect_encode(ps_dialect_find("openai"), &rig.request, &options,
+                                           &rig.arena, &encoded, &rig.fault),
+                         0);
+        text = rig_join(&encoded);
+        assert_string_equal(text, bodies[i][1]);
+        free(text);
+        rig_deinit(&rig);
+    }
+}
+
 /* ---- answers ---- */
 
 struct front {
@@ -426,6 +468,7 @@ int main(void)
         cmocka_unit_test(requests_become_chats),
         cmocka_unit_test(requests_are_cut_at_every_byte),
         cmocka_unit_test(native_ones_pass),
+        cmocka_unit_test(native_ones_get_what_is_kept_here),
         cmocka_unit_test(answers_are_streamed),
         cmocka_unit_test(answers_are_whole),
         cmocka_unit_test(a_cut_answer_is_incomplete),
