@@ -61,6 +61,16 @@ int ps_generate_reader_feed(struct ps_reader *reader, const char *ptr, size_t le
                             struct ps_fault *ret_fault);
 int ps_generate_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault);
 
+/* ---- generate_sglang.c ---- */
+
+/*
+ * A body in SGLang's shape, {"text":…,"sampling_params":{…}}, which is none of ours: its values,
+ * and *ret_taken. What has other members beside is left alone. 0, or -1 with a fault.
+ */
+int ps_generate_sglang(const struct ps_request *request, struct ps_arena *arena,
+                       struct ps_generate_values *values, bool *ret_taken,
+                       struct ps_fault *ret_fault);
+
 /* ---- generate_request.c ---- */
 
 int ps_generate_neutral(const struct ps_request *request, struct ps_arena *arena,

@@ -263,6 +263,14 @@ static int take_pieces(const struct ps_generate_reader *reader, struct ps_genera
     return 0;
 }
 
+/* Whether it may be a body in SGLang's shape. */
+static bool is_of_sglang(const struct ps_key_walk *walk)
+{
+    struct ps_slice name = ps_slice(walk->unknown, walk->unknown_len);
+
+    return ps_slice_eq_cstr(name, "text") || ps_slice_eq_cstr(name, "sampling_params");
+}
+
 static int finish_json(struct ps_generate_reader *reader, struct ps_generate_values *values,
                        struct ps_fault *ret_fault)
 {
@@ -270,10 +278,21 @@ static int finish_json(struct ps_generate_reader *reader, struct ps_generate_val
     const struct ps_field *found = reader->fields.found;
 
     if (reader->walk.found) {
-        return ps_key_walk_fault(&reader->walk, ret_fault);
+        bool taken = false;
+
+        if (is_of_sglang(&reader->walk) &&
+            ps_generate_sglang(request, reader->base.arena, values, &taken, ret_fault) != 0) {
+            return -1;
+        }
+        if (!taken) {
+            return ps_key_walk_fault(&reader->walk, ret_fault);
+        }
     }
-    if (ps_fields_check(&reader->fields, request->body, request->operation, ret_fault) != 0 ||
-        check_together(reader, ret_fault) != 0 || take_pieces(reader, values, ret_fault) != 0) {
+    if (ps_fields_check(&reader->fields, request->body, request->operation, ret_fault) != 0) {
+        return -1;
+    }
+    if (!reader->walk.found &&
+        (check_together(reader, ret_fault) != 0 || take_pieces(reader, values, ret_fault) != 0)) {
         return -1;
     }
     if (found[MODEL].span.end != 0) {

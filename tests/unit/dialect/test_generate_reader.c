@@ -109,6 +109,36 @@ static void read_all(const struct sample *samples, size_t count)
 }
 #define READ_ALL(samples) read_all(samples, sizeof(samples) / sizeof((samples)[0]))
 
+/* SGLang's shape, whole: a text with parameters beside it cannot be meant for ours. */
+static void takes_sglang(void **state)
+{
+    static const struct sample samples[] = {
+        {JSON, false,
+         "{\"text\":\"hi\",\"sampling_params\":{\"max_new_tokens\":7,\"temperature\":0.5,"
+         "\"stop\":[\"x\"],\"top_p\":null},\"stream\":true,\"model\":\"m\"}",
+         "[m] stream prompt=\"hi\" max=7 t=0.5 stop=[\"x\"]"},
+        {JSON, false, "{\"sampling_params\":{},\"text\":\"hi\"}", "[] prompt=\"hi\""},
+        {JSON, false, "{\"text\":\"hi\"}", "unknown_field text"},
+        {JSON, false, "{\"text\":\"\",\"sampling_params\":{}}", "bad_field text"},
+        {JSON, false, "{\"text\":[\"a\"],\"sampling_params\":{}}", "unknown_field text"},
+        {JSON, false, "{\"text\":\"a\",\"sampling_params\":{},\"prompt\":\"b\"}",
+         "unknown_field text"},
+        {JSON, false, "{\"text\":\"a\",\"sampling_params\":{\"temperature\":\"b\"}}",
+         "bad_field sampling_params.temperature"},
+        {JSON, false, "{\"text\":\"a\",\"sampling_params\":{\"ebnf\":\"b\"}}",
+         "unknown_field sampling_params.ebnf"},
+        {JSON, false, "{\"text\":\"a\",\"sampling_params\":{\"stop\":7}}",
+         "bad_field sampling_params.stop"},
+        {JSON, false, "{\"text\":\"a\",\"sampling_params\":{},\"background\":true}",
+         "bad_field background"},
+        {JSON, false, "{\"text\":\"a\",\"sampling_params\":{},\"api_key\":\"x\"}",
+         "unknown_field text"},
+    };
+
+    (void)state;
+    READ_ALL(samples);
+}
+
 static void takes_good_requests(void **state)
 {
     static const struct sample samples[] = {
@@ -292,9 +322,9 @@ static void survives_short_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_good_requests),   cmocka_unit_test(refuses_bad_requests),
-        cmocka_unit_test(refuses_nul),           cmocka_unit_test(says_what_was_meant),
-        cmocka_unit_test(survives_short_memory),
+        cmocka_unit_test(takes_sglang),         cmocka_unit_test(takes_good_requests),
+        cmocka_unit_test(refuses_bad_requests), cmocka_unit_test(refuses_nul),
+        cmocka_unit_test(says_what_was_meant),  cmocka_unit_test(survives_short_memory),
     };
 
     return cmocka_run_group_tests(tests, dialect_setup, dialect_teardown);
