@@ -26,6 +26,7 @@ struct create_door {
     struct ps_store_call call;
     struct ps_conn *conn;
     struct ps_split split;
+    size_t charged;           /* of the request that is held: drawn on the buffers' budget */
     struct ps_upload *upload; /* owned; NULL: none runs */
     struct ps_sha256 hash;    /* of the body */
     uint64_t *slots;          /* owned: hashes of the ids so far, 0 where there is none */
@@ -46,6 +47,31 @@ static int out_of_memory(struct ps_fault *fault)
 {
     return ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL,
                         "The gateway is short of memory; try again later.");
+}
+
+/* ---- memory ---- */
+
+static struct ps_budget *budget_of(const struct create_door *door)
+{
+    return door->conn->server->gl->loop->pool.budget;
+}
+
+/* A request is held until it is whole: so much is drawn as its buffer has. */
+static int charge(struct create_door *door, struct ps_fault *fault)
+{
+    size_t size = door->split.item.cap;
+    if (size > door->charged && !ps_budget_reserve(budget_of(door), size - door->charged)) {
+        ps_buf_deinit(&door->split.item); /* the answer needs a buffer, too */
+        ps_budget_release(budget_of(door), door->charged);
+        door->charged = 0;
+        return ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL,
+                            "The gateway's buffer memory is used up; try again later.");
+    }
+    if (size < door->charged) {
+        ps_budget_release(budget_of(door), door->charged - size);
+    }
+    door->charged = size;
+    return 0;
 }
 
 /* ---- ids that were used ---- */
@@ -306,6 +332,7 @@ static int take_create(struct ps_conn *conn, const char *ptr, size_t len, struct
     if (door->fault.kind == PS_FAULT_NONE) {
         ps_sha256_update(&door->hash, ptr, len);
         result = ps_split_feed(&door->split, ptr, len, fault);
+        result = result == 0 ? charge(door, fault) : result;
     }
     if (door->fault.kind != PS_FAULT_NONE) {
         *fault = door->fault; /* the disk's, whatever else there is */
@@ -340,6 +367,7 @@ static void close_create(struct ps_conn *conn)
     drop_upload(door);
     ps_store_call_drop(&door->call);
     ps_split_deinit(&door->split);
+    ps_budget_release(budget_of(door), door->charged);
     ps_free(door->slots);
     ps_free(door);
 }

@@ -167,6 +167,8 @@ def test_list_and_pages(pair):
         assert (page.first_id, page.last_id) == (made[2], made[3])
         page = client.messages.batches.list(limit=2, before_id=made[4])
         assert [batch.id for batch in page.data] == made[2:4] and page.has_more
+        for batch_id in made:
+            wait_ended(client, batch_id)
     for query in ("limit=0", "limit=1001", "after_id=x", f"after_id={NEVER}&before_id={NEVER}"):
         answer = gateway.get(f"{PATH}?{query}", headers)
         assert answer.status == 400 and answer.json()["type"] == "error"
@@ -206,18 +208,28 @@ def test_bad_bodies(pair, body, said):
     assert not fake.requests
 
 
-def test_the_same_key_twice_is_one_batch(pair):
+def test_the_same_key_twice_is_one_batch(pair, client):
     _, gateway = pair
     key = [("Idempotency-Key", "once")]
     first = post(gateway, {"requests": [item()]}, key)
     again = post(gateway, {"requests": [item()]}, key)
     assert first.status == again.status == 200 and first.json()["id"] == again.json()["id"]
+    wait_ended(client, first.json()["id"])
     assert post(gateway, {"requests": [item("b")]}, key).status == 409
 
 
 def test_a_body_above_the_limit(start, fake):
     gateway = start(config(fake, limits={"file_bytes": 100000}))
     assert gateway.post(PATH, {"requests": [item(x="y" * 200000)]}).status == 413
+
+
+def test_a_request_that_no_buffer_holds(start, fake):
+    """What is held of a request is drawn on the gateway's buffers, and given back."""
+    gateway = start(config(fake, limits={"buffer_memory": 1000000}))
+    for _ in range(3):
+        answer = gateway.post(PATH, {"requests": [item(x="y" * 900000)]})
+        assert (answer.status, answer.json()["error"]["type"]) == (503, "overloaded_error")
+    assert gateway.post(PATH, {"requests": [item(x="y" * 100000)]}).status == 200
 
 
 def test_other_doors_behind_it_are_none(pair):
