@@ -353,3 +353,16 @@ def test_curl_itself(both):
     assert subprocess.run(command, capture_output=True, timeout=30).stdout == b"Hello"
     command = ["curl", "-sN", f"{gateway.url}/generate", "-d", "Why is the sky blue?"]
     assert json.loads(subprocess.run(command, capture_output=True, timeout=30).stdout)["text"] == "Hello"
+
+
+def test_sglang_shape(both):
+    gateway, fake = both
+    params = {"max_new_tokens": 7, "temperature": 0.5, "stop": ["x"]}
+    answer = gateway.post("/generate", {"text": "Why?", "sampling_params": params})
+    assert answer.status == 200
+    assert answer.json()["text"] == "Hello"
+    assert prompt_of(fake.last) == "Why?"
+    sent = fake.last.json()
+    assert (sent.get("max_tokens") or sent.get("max_completion_tokens")) == 7
+    assert sent["temperature"] == 0.5
+    assert gateway.post("/generate", {"text": "Why?"}).error["param"] == "text"
