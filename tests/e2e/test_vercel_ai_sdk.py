@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # ctest-labels: servers
-# ctest-timeout: 300
+# ctest-timeout: 600
 """The Vercel AI SDK with only its base URL changed: its provider for OpenAI-compatible servers and OpenAI's
-own at /v1/chat/completions, Anthropic's at /v1/messages. Each test goes through all three, before an upstream
-that speaks OpenAI's API; then before the model inside.
+own at /v1/chat/completions and at /v1/responses, Anthropic's at /v1/messages. Each test goes through all four,
+before an upstream that speaks OpenAI's API; then before the model inside.
 
 The packages are those of tests/e2e/vercel/package-lock.json, installed by `scripts/setup --servers`."""
 
@@ -31,7 +31,8 @@ pytestmark = [
     ),
 ]
 
-DOORS = ["compatible", "openai", "anthropic"]
+DOORS = ["compatible", "openai", "responses", "anthropic"]
+TRANSLATED = ["responses", "anthropic"]
 COLOR = {
     "type": "object",
     "properties": {"color": {"type": "string", "enum": ["red", "blue"]}, "sure": {"type": "boolean"}},
@@ -53,6 +54,9 @@ class Client:
         """The process, which has its order."""
         settings = {"prompt": "hi", "maxOutputTokens": 50, **order.pop("settings", {})}
         order.setdefault("key", "client-key")
+        if self.door == "responses":
+            # Else it names what was said before by the ids of stored items.
+            settings["providerOptions"] = {"openai": {"store": False}, **settings.get("providerOptions", {})}
         order = {"door": self.door, "url": self.gateway.url, "model": self.model, "action": action, **order}
         process = subprocess.Popen(
             [NODE, DRIVER],
@@ -269,7 +273,7 @@ def test_errors_of_the_upstream(failing, action, status, retryable):
     error = answer["errors"][0] if action == "stream" else answer["error"]
     assert error["name"] == "AI_APICallError"
     # To another family the fault of a server behind us is 502.
-    translated = 502 if status == 500 and client.door == "anthropic" else status
+    translated = 502 if status == 500 and client.door in TRANSLATED else status
     assert error["status"] == translated and error["retryable"] is retryable
     assert "what they say" in error["message"]
 
