@@ -43,9 +43,10 @@ const char *ps_responses_name(enum ps_responses_member member);
 /*
  * What the answer repeats of its request, and what is kept of it: RAW, null or not given: len 0.
  * The reader makes it, empty; the neutral form fills it, and from then on it lives as long as the
- * arena, body or not.
+ * reader's arena: the body may go, and so may the arena that the neutral form was made in.
  */
 struct ps_responses_values {
+    char *body; /* owned: a copy, which `raw` points into; freed with the reader's arena */
     struct ps_slice raw[PS_RESPONSES_MEMBERS];
 };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "responses_priv.h"
 
+#include "penstock/base/mem.h"
+
 /*
  * Requests of OpenAI's Responses API. What we act on is checked; everything else passes, known or
  * not, since an upstream that has this API itself knows its own fields best. A request for any
@@ -51,13 +53,21 @@ void ps_responses_reader_global_deinit(void)
     paths = NULL;
 }
 
+static void free_values(void *arg)
+{
+    struct ps_responses_values *values = arg;
+
+    ps_free(values->body);
+}
+
 int ps_responses_reader_init(struct ps_reader *base)
 {
     struct ps_responses_reader *reader = (struct ps_responses_reader *)base;
     const struct ps_json_limits limits = {base->options.json_depth, base->options.json_nodes};
 
     base->request->responses = ps_arena_calloc(base->arena, sizeof(*base->request->responses));
-    if (base->request->responses == NULL) {
+    if (base->request->responses == NULL ||
+        ps_arena_defer(base->arena, free_values, base->request->responses) != 0) {
         return -1;
     }
     return ps_fields_init(&reader->fields, rules, RULE_COUNT, paths, &limits, base->arena);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "responses_priv.h"
 
+#include "penstock/base/mem.h"
+
 /*
  * A request of the Responses API in the neutral form. What only says how the answer is kept and
  * shown (store, metadata, the id of the response before) is not the target's: the gateway itself
@@ -239,18 +241,19 @@ static int note_rest(struct in *in)
     return 0;
 }
 
-/* The body in one piece that outlives the chain: the answer repeats parts of it. */
-static int keep_body(struct ps_neutral_build *build)
+/* The body in one piece that outlives the chain, and this arena: the answer repeats parts of it. */
+static int keep_body(struct ps_neutral_build *build, struct ps_responses_values *values)
 {
-    char *copy = ps_arena_side(build->arena, build->body.len + 1, 1);
-
-    if (copy == NULL) {
-        return ps_build_no_memory(build);
+    if (values->body == NULL) {
+        values->body = ps_malloc(build->body.len + 1);
+        if (values->body == NULL) {
+            return ps_build_no_memory(build);
+        }
+        if (build->body.len > 0) {
+            memcpy(values->body, build->body.ptr, build->body.len);
+        }
     }
-    if (build->body.len > 0) {
-        memcpy(copy, build->body.ptr, build->body.len);
-    }
-    build->body.ptr = copy;
+    build->body.ptr = values->body;
     return 0;
 }
 
@@ -275,7 +278,7 @@ int ps_responses_neutral(const struct ps_request *request, struct ps_arena *aren
         in.members[i].name = names[i];
     }
     if (ps_build_begin(&in.build, request, arena, ret, ret_fault) != 0 ||
-        keep_body(&in.build) != 0 ||
+        keep_body(&in.build, request->responses) != 0 ||
         ps_build_members(&in.build, NULL, in.build.body, in.members, PS_RESPONSES_MEMBERS) != 0 ||
         refuse_others(&in) != 0 || read_conversation(&in, request) != 0 ||
         ps_responses_tools(&in.build, raw_of(&in, PS_RESPONSES_TOOLS),
@@ -285,7 +288,7 @@ int ps_responses_neutral(const struct ps_request *request, struct ps_arena *aren
         return -1;
     }
     ps_build_end(&in.build);
-    for (size_t i = 0; i < PS_RESPONSES_MEMBERS && request->responses != NULL; i++) {
+    for (size_t i = 0; i < PS_RESPONSES_MEMBERS; i++) {
         request->responses->raw[i] = in.members[i].raw;
     }
     return 0;

@@ -111,14 +111,20 @@ static void done(struct ps_work *work)
     ps_mailbox_close(&offload->mailbox, on_mailbox_closed);
 }
 
+/* What is to be read: with the items of a response that this one goes on from. */
+static uint64_t asked_bytes(const struct ps_exchange *ex)
+{
+    return (uint64_t)ex->body.len + ex->request.previous.len;
+}
+
 bool ps_offload_pays(const struct ps_exchange *ex)
 {
-    return ex->gl->gateway->offload != NULL && ex->body.len >= PAYS_BYTES;
+    return ex->gl->gateway->offload != NULL && asked_bytes(ex) >= PAYS_BYTES;
 }
 
 bool ps_offload_bears(const struct ps_exchange *ex)
 {
-    return ex->body.len <= BEARS_BYTES;
+    return asked_bytes(ex) <= BEARS_BYTES;
 }
 
 /* A hold in the exchange's arena; -1 when memory is short. */
@@ -152,7 +158,7 @@ static struct ps_offload *new_offload(struct ps_exchange *ex, const struct ps_ba
     offload->t.request = &offload->request;
     offload->t.arena = &offload->arena;
     /* The neutral form of many short messages is larger than they are. */
-    ps_arena_init(&offload->arena, ex->arena->limit + 2 * ex->body.len);
+    ps_arena_init(&offload->arena, ex->arena->limit + 2 * (size_t)asked_bytes(ex));
     ps_chain_init(&offload->body, ex->body.pool);
     return offload;
 }

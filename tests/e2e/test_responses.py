@@ -370,6 +370,12 @@ def test_model_inside(inside):
         events = list(client.responses.create(model="tiny", input=SKY, temperature=0, stream=True))
         assert events[-1].type == "response.completed"
         assert events[-1].response.output_text == SKY_ANSWER
+        # so long that another thread reads it
+        long = client.responses.create(
+            model="tiny", input=SKY, temperature=0, metadata={"a": "b"}, extra_body={"odd": "x" * 200000}
+        )
+        assert long.output_text == SKY_ANSWER and long.metadata == {"a": "b"}
+        assert client.responses.retrieve(long.id).to_dict() == long.to_dict()
         again = client.responses.create(
             model="tiny", input="and now?", previous_response_id=answer.id, max_output_tokens=4
         )
