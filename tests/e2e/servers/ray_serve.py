@@ -90,7 +90,8 @@ class OpenAi:
 
 
 def main():
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000)
+    small = {"num_cpus": 1, "object_store_memory": 100_000_000, "include_dashboard": False}
+    ray.init(**small, log_to_driver=False, _temp_dir=os.path.join(os.getcwd(), "ray"))
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
     for name, deployment in {"say": Say, "stream": Stream, "v1": OpenAi}.items():
         serve.run(deployment.bind(), name=name, route_prefix=f"/{name}")
