@@ -29,9 +29,22 @@ enum ps_triton_shape ps_triton_shape_of(const struct ps_dialect_settings *settin
 }
 
 /* A model that is there but not loaded, and a queue that is full, may be otherwise soon. */
+/* Where a stream was asked for, the error comes as its one event: data: {"error":…}. */
+static struct ps_slice without_framing(struct ps_slice body)
+{
+    struct ps_slice field = PS_SLICE_LIT("data:");
+    if (ps_slice_starts(body, field)) {
+        body = ps_slice(body.ptr + field.len, body.len - field.len);
+    }
+    while (body.len > 0 && (body.ptr[body.len - 1] == '\n' || body.ptr[body.len - 1] == '\r')) {
+        body.len--;
+    }
+    return ps_slice_trim(body);
+}
+
 void ps_triton_fault(int status, struct ps_slice body, struct ps_fault *ret_fault)
 {
-    ps_openai_fault(status, body, ret_fault);
+    ps_openai_fault(status, without_framing(body), ret_fault);
     if (status == 501) {
         ret_fault->kind = PS_FAULT_UNSUPPORTED_OPERATION;
     }

@@ -111,6 +111,5 @@ def test_a_model_that_falls_over(client, stream):
     """Triton says 400 to that, with a traceback; in a stream as an event."""
     with pytest.raises(BadRequestError) as caught:
         ask(client, "triton/broken", stream=stream)
-    if not stream:
-        assert "Failed to process the request(s) for model 'broken" in caught.value.message
+    assert "Failed to process the request(s) for model 'broken" in caught.value.message
     assert ask(client, "triton/say").choices

@@ -191,6 +191,14 @@ def test_errors(fake, start):
     assert gateway.chat().status == 400
 
 
+def test_a_refused_stream_keeps_its_words(fake, start):
+    gateway = start(triton(fake))
+    fake.then(up.whole(b'data: {"error": "tensor is too long"}\n\n', 400, "text/event-stream"))
+    reply = gateway.chat({"model": "m", "stream": True, "messages": [{"role": "user", "content": "x"}]})
+    assert reply.status == 400
+    assert "tensor is too long" in reply.json()["error"]["message"]
+
+
 def test_an_error_inside_a_stream(fake, start):
     gateway = start(triton(fake))
     fake.then(up.script(event(generated("a")), event({"error": "it broke"}), "finish"))
