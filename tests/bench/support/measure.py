@@ -83,7 +83,7 @@ MANY = 128  # connections; opening them, with TLS to the upstream, takes a while
 REST = 0.15
 
 
-def drive_wrk(fake, server, port, body, connections, seconds):
+def drive_wrk(fake, server, port, body, connections, seconds, path="/v1/chat/completions"):
     """CPU per request in the middle of a load: connections are open and the load still runs when
     both ends are sampled."""
     warm = WARM
@@ -92,7 +92,7 @@ def drive_wrk(fake, server, port, body, connections, seconds):
         seconds += 1
     command = [
         "wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s",
-        "-s", str(HERE / "post.lua"), f"http://127.0.0.1:{port}/v1/chat/completions",
+        "-s", str(HERE / "post.lua"), f"http://127.0.0.1:{port}{path}",
         "--", str(body), KEY,
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as load:
