@@ -3,7 +3,6 @@
 
 #include "penstock/base/log.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -30,9 +29,9 @@ void ps_store_answer(struct ps_store *store, struct ps_link *commands)
     while ((link = ps_list_pop(commands)) != NULL) {
         struct ps_store_command *command = ps_store_command_of(link);
         if (command->mailbox != NULL) {
-            bool posted = ps_mailbox_post(command->mailbox, &command->message);
-            assert(posted); /* see the header: the mailbox stays open */
-            (void)posted;
+            if (!ps_mailbox_post(command->mailbox, &command->message)) {
+                ps_store_command_free(command); /* its loop has ended: nobody waits any more */
+            }
             continue;
         }
         (void)pthread_mutex_lock(&store->lock);

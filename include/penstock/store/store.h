@@ -440,8 +440,9 @@ void ps_store_command_free(struct ps_store_command *command); /* NULL is allowed
 struct ps_slice ps_store_command_copy(struct ps_store_command *command, struct ps_slice text)
     __attribute__((warn_unused_result));
 /*
- * Any thread; never blocks. `done` is called exactly once, by mailbox, which stays open until then;
- * also when the queue is full (PS_STORE_BUSY).
+ * Any thread; never blocks. `done` is called exactly once, by mailbox; also when the queue is full
+ * (PS_STORE_BUSY). A mailbox that was closed meanwhile is a loop that has ended: the command is
+ * executed all the same, and freed by the store; the mailbox's memory stays until ps_store_free.
  */
 void ps_store_submit(struct ps_store *store, struct ps_store_command *command,
                      struct ps_mailbox *mailbox, void (*done)(struct ps_store_command *command));

@@ -125,6 +125,24 @@ static void ending_executes_what_waits(void **state)
     assert_int_equal(count_queued(), MANY);
 }
 
+/* A process that is told twice to end does not wait for what its clients asked. */
+static void a_loop_that_ends_leaves_its_commands_to_the_store(void **state)
+{
+    (void)state;
+    depot_open(&depot);
+    for (unsigned i = 0; i < MANY; i++) {
+        submit_job(i);
+    }
+    ps_mailbox_close(&mailbox, on_closed);
+    WAIT_FOR(&bench, (void)0, closes == 1);
+    depot_close(&depot); /* executes them all, and frees them */
+    assert_true(answered < MANY);
+    depot_open(&depot);
+    assert_int_equal(count_queued(), MANY);
+    closes = 0;
+    assert_int_equal(ps_mailbox_init(&mailbox, &bench.loop), 0); /* for the end of the test */
+}
+
 static void a_full_queue_refuses(void **state)
 {
     (void)state;
@@ -251,6 +269,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(what_waits_together_is_committed_together),
         TEST(ending_executes_what_waits),
+        TEST(a_loop_that_ends_leaves_its_commands_to_the_store),
         TEST(a_full_queue_refuses),
         TEST(a_queue_has_room_for_so_many_bytes),
         TEST(reads_see_what_was_answered),
