@@ -25,6 +25,7 @@
 #define LIST_MODELS     4096
 #define LIST_TIMEOUT_US INT64_C(30000000)
 #define ASK_BYTES       65536 /* of one question */
+#define ASK_HEADERS     32
 
 /* One provider's models. Never changes once it is in the gateway's list; replaced as a whole under
  * its lock. */
@@ -196,22 +197,13 @@ static bool ask(struct ps_models_refresh *refresh, const struct ps_provider *pro
         return false;
     }
     refresh->taken = true;
-    const struct ps_config_provider *config = provider->config;
-    struct ps_call_header headers[32];
+    struct ps_call_header headers[ASK_HEADERS];
     size_t count = 0;
     for (size_t i = 0; i < encoded.header_count && i < 4; i++) {
         headers[count++] =
             (struct ps_call_header){encoded.headers[i].name, encoded.headers[i].value};
     }
-    if (provider->credentials[0].value != NULL) {
-        headers[count++] = (struct ps_call_header){ps_slice_cstr(provider->credentials[0].header),
-                                                   ps_slice_cstr(provider->credentials[0].value)};
-    }
-    for (size_t i = 0; i < config->header_count && count < sizeof(headers) / sizeof(headers[0]);
-         i++) {
-        headers[count++] = (struct ps_call_header){ps_slice_cstr(config->headers[i].name),
-                                                   ps_slice_cstr(config->headers[i].value)};
-    }
+    count += ps_provider_headers(provider, headers + count, ASK_HEADERS - count);
     struct ps_call_request request = {
         .method = encoded.method,
         .path = encoded.path,

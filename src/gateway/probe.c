@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "penstock/gateway/probe.h"
 
+#include "snapshot_priv.h"
+
 #include "penstock/base/log.h"
 #include "penstock/base/mem.h"
 #include "penstock/gateway/router.h"
@@ -19,6 +21,7 @@
 #define ROUND_US      INT64_C(5000000)
 #define DOWN_ROUND_US INT64_C(1000000)
 #define TIMEOUT_US    INT64_C(3000000)
+#define HEADERS       32
 
 struct ps_probes {
     struct ps_gateway_loop *gl;
@@ -105,16 +108,13 @@ static bool ask(struct ps_probes *probes, const struct ps_provider *provider, co
         return false;
     }
     probes->taken = true;
-    struct ps_call_header key = {
-        ps_slice_cstr(provider->credentials[0].header),
-        ps_slice_cstr(provider->credentials[0].value),
-    };
+    struct ps_call_header headers[HEADERS];
     struct ps_call_request request = {
         .method = "GET",
         .path = ps_slice_cstr(path),
         .from_root = true,
-        .headers = &key,
-        .header_count = provider->credentials[0].value != NULL ? 1 : 0,
+        .headers = headers,
+        .header_count = ps_provider_headers(provider, headers, HEADERS),
         .total_timeout_us = TIMEOUT_US,
         .queue_timeout_us = TIMEOUT_US,
     };

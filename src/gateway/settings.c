@@ -65,6 +65,23 @@ struct ps_dialect_settings ps_provider_settings(const struct ps_dialect *dialect
     return s;
 }
 
+size_t ps_provider_headers(const struct ps_provider *provider, struct ps_call_header *ret,
+                           size_t room)
+{
+    const struct ps_credential *credential = &provider->credentials[0];
+    size_t count = 0;
+    if (credential->value != NULL && count < room) {
+        ret[count++] = (struct ps_call_header){ps_slice_cstr(credential->header),
+                                               ps_slice_cstr(credential->value)};
+    }
+    for (size_t i = 0; i < provider->config->header_count && count < room; i++) {
+        const struct ps_config_header *header = &provider->config->headers[i];
+        ret[count++] =
+            (struct ps_call_header){ps_slice_cstr(header->name), ps_slice_cstr(header->value)};
+    }
+    return count;
+}
+
 struct ps_slice ps_base_path(struct ps_slice url)
 {
     for (size_t i = 0, slashes = 0; i < url.len; i++) {

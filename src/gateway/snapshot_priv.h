@@ -32,6 +32,10 @@ struct ps_key_state *ps_key_acquire(struct ps_snapshot_builder *b, const char *p
 struct ps_dialect_settings ps_provider_settings(const struct ps_dialect *dialect,
                                                 const struct ps_config_settings *config,
                                                 const char *url);
+/* What every question of our own to a provider carries, its first key and its headers: how many
+ * were put into `ret`. */
+size_t ps_provider_headers(const struct ps_provider *provider, struct ps_call_header *ret,
+                           size_t room);
 /* "/v1" of "https://host/v1". */
 struct ps_slice ps_base_path(struct ps_slice url);
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from support import fake as up
-from support.gateway import config, provider
+from support.gateway import UPSTREAM_KEY, config, provider
 from support.raw import PATIENCE
 
 
@@ -74,6 +74,17 @@ def test_the_path_stands_at_the_root_of_the_host(pair, start):
     start(settings(first, second))
     until(lambda: first.asked >= 1)
     assert all(r.method == "GET" for r in first.fake.requests if r.target == "/health")
+
+
+def test_the_question_carries_what_requests_carry(pair, start):
+    first, second = pair
+    made = settings(first, second)
+    made["providers"]["a"]["headers"] = {"x-gate": "open"}
+    start(made)
+    until(lambda: first.asked >= 1)
+    asked = [r for r in first.fake.requests if r.target == "/health"][0]
+    assert asked.headers.get("x-gate") == "open"
+    assert asked.headers.get("authorization") == f"Bearer {UPSTREAM_KEY}"
 
 
 def test_a_wrong_path_says_nothing_of_health(fake, start):
