@@ -386,13 +386,6 @@ static size_t fill_files(struct ps_finishing *f, struct ps_store_command *comman
     return count;
 }
 
-static enum ps_batch_status terminal(enum ps_batch_status status)
-{
-    return status == PS_BATCH_CANCELLING ? PS_BATCH_CANCELLED
-           : status == PS_BATCH_EXPIRING ? PS_BATCH_EXPIRED
-                                         : PS_BATCH_COMPLETED;
-}
-
 static int fill_hook(struct ps_finishing *f, struct ps_store_command *command)
 {
     struct ps_store_batch batch = f->desk->batch;
@@ -403,8 +396,8 @@ static int fill_hook(struct ps_finishing *f, struct ps_store_command *command)
     batch.output_file = command->in.batch.output_file;
     batch.error_file = command->in.batch.error_file;
     ps_buf_init(&payload, PS_JOBS_INLINE);
-    ps_hooks_batch_payload(&payload, &batch, terminal(batch.status), command->in.now_ms);
-    command->in.hook_type = ps_hooks_batch_type(terminal(batch.status));
+    ps_hooks_batch_payload(&payload, &batch, batch.becomes, command->in.now_ms);
+    command->in.hook_type = ps_hooks_batch_type(batch.becomes);
     command->in.hook_payload = ps_store_command_copy(command, ps_buf_view(&payload));
     bool failed = payload.failed || command->in.hook_payload.ptr == NULL;
     ps_buf_deinit(&payload);
@@ -415,7 +408,7 @@ static int fill_hook(struct ps_finishing *f, struct ps_store_command *command)
 static void note_end(struct ps_desk *desk, const struct ps_store_out *out)
 {
     desk->changed = true;
-    desk->status = terminal(desk->batch.status);
+    desk->status = desk->batch.becomes;
     if (out->batch_count > 0) {
         const struct ps_store_batch *last = &out->batches[0];
         desk->status = last->status;

@@ -54,6 +54,7 @@ void ps_sql_read_batch(struct ps_query *query, struct ps_store_batch *batch)
     ps_get_blob(query, &batch->input);
     batch->status = (enum ps_batch_status)ps_get_int(query);
     batch->ended = ps_get_int(query) != 0;
+    batch->becomes = (enum ps_batch_status)ps_get_int(query);
     batch->priority = (int)ps_get_int(query);
     batch->webhook = ps_get_text(query);
     batch->metadata = ps_get_text(query);

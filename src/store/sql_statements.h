@@ -37,8 +37,8 @@ _Static_assert(PS_BATCH_OPENAI == 0 && PS_BATCH_ANTHROPIC == 1, "numbers of batc
 
 #define BATCH_COLUMNS                                                                              \
     "b.id, b.api, b.tenant, b.key, b.endpoint, b.input_file, b.input, b.status, b.ended,"          \
-    " b.priority, b.webhook, t.metadata, t.errors, b.model, b.output_life, b.created, b.started,"  \
-    " b.expires, b.finalizing, b.completed_at, b.failed_at, b.expired_at, b.cancelling,"           \
+    " b.becomes, b.priority, b.webhook, t.metadata, t.errors, b.model, b.output_life, b.created,"  \
+    " b.started, b.expires, b.finalizing, b.completed_at, b.failed_at, b.expired_at, b.cancelling,"\
     " b.cancelled_at, b.total, b.completed, b.failed, b.canceled, b.expired, b.input_tokens,"      \
     " b.output_tokens, b.cached_tokens, b.reasoning_tokens, b.output_file, b.error_file"
 #define BATCH_TABLES " FROM batch b LEFT JOIN batch_text t ON t.base = b.base "

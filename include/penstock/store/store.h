@@ -113,13 +113,14 @@ struct ps_store_batch {
     struct ps_id input_file;
     struct ps_blob_name input; /* kept until the batch ends, even when the file is deleted */
     enum ps_batch_status status;
-    bool ended;               /* every line has its outcome: its files can be made */
-    int priority;             /* higher first; 0; at most 100 either way */
-    struct ps_slice webhook;  /* URL or empty */
-    struct ps_slice metadata; /* JSON object as it came, or empty */
-    struct ps_slice errors;   /* JSON array of errors, or empty */
-    struct ps_slice model;    /* of the first line, or empty */
-    int64_t output_life_ms;   /* of the output files; 0: for ever */
+    bool ended;                   /* every line has its outcome: its files can be made */
+    enum ps_batch_status becomes; /* what BATCH_FINISH will make of one that has ended */
+    int priority;                 /* higher first; 0; at most 100 either way */
+    struct ps_slice webhook;      /* URL or empty */
+    struct ps_slice metadata;     /* JSON object as it came, or empty */
+    struct ps_slice errors;       /* JSON array of errors, or empty */
+    struct ps_slice model;        /* of the first line, or empty */
+    int64_t output_life_ms;       /* of the output files; 0: for ever */
     int64_t created_ms;
     int64_t started_ms; /* in_progress; this and the following 0: not yet */
     int64_t expires_ms;
