@@ -21,6 +21,28 @@ bool ps_batch_is_over(enum ps_batch_status status)
            status == PS_BATCH_EXPIRED || status == PS_BATCH_CANCELLED;
 }
 
+int64_t ps_batch_ended(const struct ps_store_batch *batch)
+{
+    switch (batch->status) {
+    case PS_BATCH_COMPLETED:
+        return batch->completed_ms;
+    case PS_BATCH_FAILED:
+        return batch->failed_ms;
+    case PS_BATCH_EXPIRED:
+        return batch->expired_ms;
+    case PS_BATCH_CANCELLED:
+        return batch->cancelled_ms;
+    case PS_BATCH_VALIDATING:
+    case PS_BATCH_IN_PROGRESS:
+    case PS_BATCH_FINALIZING:
+    case PS_BATCH_CANCELLING:
+    case PS_BATCH_EXPIRING:
+    case PS_BATCH_STATUS_COUNT:
+    default:
+        return 0;
+    }
+}
+
 static void write_text(struct ps_buf *out, const char *name, struct ps_slice text)
 {
     ps_buf_cstr(out, ",\"");

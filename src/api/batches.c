@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "side.h"
 
-#include "penstock/base/clock.h"
 #include "penstock/base/json_scan.h"
 #include "penstock/base/sha256.h"
 
@@ -242,8 +241,7 @@ static void on_file(struct ps_conn *conn, struct ps_store_command *command)
 {
     const struct ps_store_file *file = command->out.file_count > 0 ? command->out.files : NULL;
     struct ps_fault fault;
-    bool known = command->status == PS_STORE_OK && file != NULL &&
-                 (file->expires_ms == 0 || file->expires_ms > ps_clock_wall_ms());
+    bool known = command->status == PS_STORE_OK && file != NULL && !ps_file_is_over(file);
     if (command->status != PS_STORE_OK && command->status != PS_STORE_NOT_FOUND) {
         ps_side_refuse(conn, command->status, "file");
     } else if (known && !ps_slice_eq_cstr(file->purpose, "batch")) {

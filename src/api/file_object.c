@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "side.h"
 
+#include "penstock/base/clock.h"
+
 /* How a file looks. What is stored is processed: there is nothing to wait for. */
 
 void ps_file_write(struct ps_buf *out, const struct ps_store_file *file)
@@ -16,4 +18,9 @@ void ps_file_write(struct ps_buf *out, const struct ps_store_file *file)
     ps_buf_cstr(out, ",\"purpose\":");
     ps_buf_json(out, file->purpose);
     ps_buf_cstr(out, ",\"status\":\"processed\",\"status_details\":null}");
+}
+
+bool ps_file_is_over(const struct ps_store_file *file)
+{
+    return file->expires_ms != 0 && file->expires_ms <= ps_clock_wall_ms();
 }

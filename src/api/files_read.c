@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "side.h"
 
-#include "penstock/base/clock.h"
 #include "penstock/base/json_scan.h"
 
 /* Reading and deleting files: list, one, its content. */
@@ -9,12 +8,6 @@
 #define LIST_LIMIT 10000
 #define LIST_PAGE  1000 /* rows in one answer at most: the rest is behind has_more */
 #define LIST_BYTES (8u << 20)
-
-/* What is over is gone, though the store may sweep it later. */
-static bool is_expired(const struct ps_store_file *file)
-{
-    return file->expires_ms != 0 && file->expires_ms <= ps_clock_wall_ms();
-}
 
 /* ---- GET /v1/files ---- */
 
@@ -90,7 +83,7 @@ static void on_one(struct ps_conn *conn, struct ps_store_command *command)
         ps_side_refuse(conn, command->status, "file");
         return;
     }
-    if (!deleted && (command->out.file_count == 0 || is_expired(&command->out.files[0]))) {
+    if (!deleted && (command->out.file_count == 0 || ps_file_is_over(&command->out.files[0]))) {
         ps_side_no_such(conn, "file");
         return;
     }
@@ -235,7 +228,7 @@ static void on_content(struct ps_conn *conn, struct ps_store_command *command)
 {
     struct content_door *door = conn->request.side;
     if (command->status == PS_STORE_OK &&
-        (command->out.file_count == 0 || is_expired(&command->out.files[0]))) {
+        (command->out.file_count == 0 || ps_file_is_over(&command->out.files[0]))) {
         command->status = PS_STORE_NOT_FOUND;
     }
     if (command->status != PS_STORE_OK) {

@@ -166,28 +166,6 @@ static void write_batch_result(struct ps_buf *out, const struct ps_store_batch *
     }
 }
 
-static int64_t end_of(const struct ps_store_batch *batch)
-{
-    switch (batch->status) {
-    case PS_BATCH_COMPLETED:
-        return batch->completed_ms;
-    case PS_BATCH_FAILED:
-        return batch->failed_ms;
-    case PS_BATCH_EXPIRED:
-        return batch->expired_ms;
-    case PS_BATCH_CANCELLED:
-        return batch->cancelled_ms;
-    case PS_BATCH_VALIDATING:
-    case PS_BATCH_IN_PROGRESS:
-    case PS_BATCH_FINALIZING:
-    case PS_BATCH_CANCELLING:
-    case PS_BATCH_EXPIRING:
-    case PS_BATCH_STATUS_COUNT:
-    default:
-        return 0;
-    }
-}
-
 void ps_job_write_batch(struct ps_buf *out, const struct ps_store_batch *batch)
 {
     write_begin(out, batch->id.text, ps_job_of_batch(batch->status));
@@ -196,7 +174,7 @@ void ps_job_write_batch(struct ps_buf *out, const struct ps_store_batch *batch)
     write_batch_result(out, batch);
     ps_side_time(out, "created_at", batch->created_ms);
     ps_side_time(out, "started_at", batch->started_ms);
-    ps_side_time(out, "ended_at", end_of(batch));
+    ps_side_time(out, "ended_at", ps_batch_ended(batch));
     ps_buf_cstr(out, ",\"endpoint\":");
     ps_buf_json(out, batch->endpoint);
     ps_buf_cstr(out, ",\"attempts\":null}");

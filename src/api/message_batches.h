@@ -50,8 +50,6 @@ void ps_message_batch_write(struct ps_conn *conn, struct ps_buf *out,
 void ps_message_batch_show(struct ps_conn *conn, const struct ps_store_batch *batch);
 /* Results are kept so long. */
 #define PS_MESSAGE_BATCH_LIFE_MS (INT64_C(29) * 86400000)
-/* When the batch ended, in ms; 0: not yet. */
-int64_t ps_message_batch_ended(const struct ps_store_batch *batch);
 
 /* ---- the doors ---- */
 

@@ -14,28 +14,6 @@
 
 #define OBJECT_BYTES 65536
 
-int64_t ps_message_batch_ended(const struct ps_store_batch *batch)
-{
-    switch (batch->status) {
-    case PS_BATCH_COMPLETED:
-        return batch->completed_ms;
-    case PS_BATCH_FAILED:
-        return batch->failed_ms;
-    case PS_BATCH_EXPIRED:
-        return batch->expired_ms;
-    case PS_BATCH_CANCELLED:
-        return batch->cancelled_ms;
-    case PS_BATCH_VALIDATING:
-    case PS_BATCH_IN_PROGRESS:
-    case PS_BATCH_FINALIZING:
-    case PS_BATCH_CANCELLING:
-    case PS_BATCH_EXPIRING:
-    case PS_BATCH_STATUS_COUNT:
-    default:
-        return 0;
-    }
-}
-
 static void write_time(struct ps_buf *out, const char *name, int64_t ms)
 {
     time_t seconds = (time_t)(ms / 1000);
@@ -106,7 +84,7 @@ static void write_results_url(struct ps_conn *conn, struct ps_buf *out,
 void ps_message_batch_write(struct ps_conn *conn, struct ps_buf *out,
                             const struct ps_store_batch *batch)
 {
-    int64_t ended = ps_message_batch_ended(batch);
+    int64_t ended = ps_batch_ended(batch);
     int64_t archived = ended > 0 ? ended + PS_MESSAGE_BATCH_LIFE_MS : 0;
     bool is_archived = archived > 0 && archived <= ps_clock_wall_ms();
     ps_buf_cstr(out, "{\"id\":");

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "message_batches.h"
 
-#include "penstock/base/clock.h"
 #include "penstock/base/json_scan.h"
 
 /*
@@ -188,8 +187,7 @@ static void on_file(struct ps_conn *conn, struct ps_store_command *command)
     const struct ps_store_file *file = command->out.file_count > 0 ? command->out.files : NULL;
     if (command->status != PS_STORE_OK && command->status != PS_STORE_NOT_FOUND) {
         ps_side_refuse(conn, command->status, "batch");
-    } else if (command->status == PS_STORE_NOT_FOUND || file == NULL ||
-               (file->expires_ms != 0 && file->expires_ms <= ps_clock_wall_ms())) {
+    } else if (command->status == PS_STORE_NOT_FOUND || file == NULL || ps_file_is_over(file)) {
         struct ps_fault fault;
         (void)ps_fault_set(&fault, PS_FAULT_NOT_FOUND, NULL,
                            "The results of this batch are not kept any more.");
@@ -207,7 +205,7 @@ static void on_batch(struct ps_conn *conn, struct ps_store_command *command)
         ps_side_refuse(conn, command->status, "batch");
         return;
     }
-    if (ps_message_batch_ended(batch) == 0) {
+    if (ps_batch_ended(batch) == 0) {
         refuse_state(conn, "The batch has not ended: there are no results yet.");
         return;
     }

@@ -132,9 +132,13 @@ bool ps_background_preferred(const struct ps_http_head *head);
 
 /* file_object.c, batch_object.c, job_object.c: how rows look. */
 void ps_file_write(struct ps_buf *out, const struct ps_store_file *file);
+/* What has expired is gone, though the store may sweep it later. */
+bool ps_file_is_over(const struct ps_store_file *file);
 void ps_batch_write(struct ps_buf *out, const struct ps_store_batch *batch);
 const char *ps_batch_status_word(enum ps_batch_status status); /* as OpenAI says it */
 bool ps_batch_is_over(enum ps_batch_status status);
+/* When it ended, in ms; 0: not yet. */
+int64_t ps_batch_ended(const struct ps_store_batch *batch);
 
 const char *ps_job_status_word(enum ps_job_status status);
 bool ps_job_is_over(enum ps_job_status status);
