@@ -46,6 +46,7 @@ void ps_openai_found_reset(struct ps_openai_found *found)
     memset(found->error_parts, 0, sizeof(found->error_parts));
     memset(found->flat_parts, 0, sizeof(found->flat_parts));
     found->choice = (struct ps_found_choice){.index = 0};
+    found->walked = 0;
     ps_buf_reset(&found->choices);
     ps_buf_reset(&found->kept);
 }

@@ -2,6 +2,8 @@
 #ifndef PENSTOCK_DIALECT_OPENAI_FOUND_H
 #define PENSTOCK_DIALECT_OPENAI_FOUND_H
 
+#include "json_walk.h"
+
 #include "penstock/base/buf.h"
 #include "penstock/base/json_scan.h"
 #include "penstock/dialect/event.h"
@@ -53,11 +55,15 @@ struct ps_openai_found {
     struct ps_found_piece flat_parts[6];  /* object, the same four at the top, detail */
     struct ps_found_choice choice;        /* the one that is being read */
     /* over all texts */
-    struct ps_buf choices;  /* struct ps_found_choice, complete; failed: some are missing */
-    struct ps_slice text;   /* the whole text, when it is at hand */
-    bool passing;           /* it is not: keep copies */
-    bool answers;           /* operations with choices: they are noted */
-    struct ps_slice window; /* passing: the newest bytes */
+    /* where ps_openai_choice_at stands in the array of choices */
+    struct ps_json_walk walk;
+    struct ps_slice element; /* the last one */
+    uint32_t walked;         /* elements so far; 0: not begun */
+    struct ps_buf choices;   /* struct ps_found_choice, complete; failed: some are missing */
+    struct ps_slice text;    /* the whole text, when it is at hand */
+    bool passing;            /* it is not: keep copies */
+    bool answers;            /* operations with choices: they are noted */
+    struct ps_slice window;  /* passing: the newest bytes */
     uint64_t window_at;
     char *tail; /* passing: owned, the PS_FOUND_TAIL bytes before them */
     size_t tail_len;

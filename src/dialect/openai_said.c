@@ -337,22 +337,23 @@ static bool emit_citations(struct ps_openai_decoder *decoder, uint32_t choice,
 
 /* ---- what the paths do not have ---- */
 
-struct ps_slice ps_openai_choice_at(const struct ps_openai_found *found, uint32_t position)
+struct ps_slice ps_openai_choice_at(struct ps_openai_found *found, uint32_t position)
 {
-    struct ps_slice choices = member_of(root_of(found), "choices");
-    struct ps_json_walk walk;
-    struct ps_slice element = PS_SLICE_NONE;
+    if (position + 1 < found->walked || found->walked == 0) {
+        struct ps_slice choices = member_of(root_of(found), "choices");
 
-    if (choices.len == 0 || choices.ptr[0] != '[') {
-        return PS_SLICE_NONE;
+        if (choices.len == 0 || choices.ptr[0] != '[') {
+            return PS_SLICE_NONE;
+        }
+        ps_json_walk_init(&found->walk, choices);
+        found->walked = 0;
     }
-    ps_json_walk_init(&walk, choices);
-    for (uint32_t i = 0; ps_json_walk_element(&walk, &element); i++) {
-        if (i == position) {
-            return element;
+    for (; found->walked <= position; found->walked++) {
+        if (!ps_json_walk_element(&found->walk, &found->element)) {
+            return PS_SLICE_NONE;
         }
     }
-    return PS_SLICE_NONE;
+    return found->element;
 }
 
 bool ps_openai_emit_annotations(struct ps_openai_decoder *decoder, uint32_t choice,

@@ -68,7 +68,8 @@ static bool emit_choice(struct ps_openai_decoder *decoder, const struct ps_found
     }
     /* Citations come in chunks of their own, or with the end. */
     return any || !decoder->base.options.fields ||
-           ps_openai_emit_annotations(decoder, choice->index, ps_openai_choice_at(found, position));
+           ps_openai_emit_annotations(decoder, choice->index,
+                                      ps_openai_choice_at(&decoder->found, position));
 }
 
 static bool emit_ending(struct ps_openai_decoder *decoder, const struct ps_found_choice *choice,

@@ -91,7 +91,8 @@ static bool emit_said(struct ps_openai_decoder *decoder, const struct ps_found_c
         !ps_openai_emit_tools(decoder, choice->index, ps_openai_found_raw(found, choice->tools))) {
         return false;
     }
-    return ps_openai_emit_annotations(decoder, choice->index, ps_openai_choice_at(found, position));
+    return ps_openai_emit_annotations(decoder, choice->index,
+                                      ps_openai_choice_at(&decoder->found, position));
 }
 
 static bool each_choice(struct ps_openai_decoder *decoder,
