@@ -54,18 +54,6 @@ static int encode_body(const struct ps_request *request, struct ps_slice model,
                             &ret->length);
 }
 
-static bool is_sane_query(struct ps_slice query)
-{
-    for (size_t i = 0; i < query.len; i++) {
-        unsigned char byte = (unsigned char)query.ptr[i];
-
-        if (byte <= 0x20 || byte >= 0x7f || byte == '#') {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Behind the base URL, whose own "/v1" is not said twice. Clients of beta features ask for
  * /v1/messages?beta=true. */
 static struct ps_slice path_of(const struct ps_request *request,
@@ -96,7 +84,7 @@ int ps_anthropic_encode(const struct ps_request *request, const struct ps_encode
     if (header == NULL || ret->path.ptr == NULL) {
         return ps_body_out_of_memory(ret_fault);
     }
-    if (!is_sane_query(request->query)) {
+    if (!ps_query_is_sane(request->query)) {
         return ps_fault_set(ret_fault, PS_FAULT_NOT_FOUND, NULL, "There is nothing at this path.");
     }
     *header = (struct ps_dialect_header){

@@ -14,7 +14,6 @@
  * fragment of a call that is closed ends the answer with a fault.
  */
 
-#define HEAD_BYTES   65536
 #define REFUSAL_TEXT UINT32_MAX /* number of the block that a refusal's words make */
 
 static bool is_stream(const struct ps_anthropic_writer *writer)
@@ -50,26 +49,10 @@ void ps_anthropic_writer_deinit(struct ps_writer *base)
 
 /* ---- the message around the blocks ---- */
 
-static void write_id(const struct ps_anthropic_writer *writer, struct ps_buf *out)
-{
-    static const struct ps_slice ours = PS_SLICE_INIT("gen_");
-    struct ps_slice id = writer->base.options.id;
-    struct ps_buf whole;
-
-    ps_buf_init(&whole, HEAD_BYTES);
-    if (ps_slice_starts(id, ours)) {
-        ps_buf_cstr(&whole, "msg_");
-        id = ps_slice(id.ptr + ours.len, id.len - ours.len);
-    }
-    ps_buf_slice(&whole, id);
-    ps_buf_json(out, ps_buf_view(&whole));
-    ps_buf_deinit(&whole);
-}
-
 static void write_head(const struct ps_anthropic_writer *writer, struct ps_buf *out)
 {
     ps_buf_cstr(out, "{\"id\":");
-    write_id(writer, out);
+    ps_writer_write_id(&writer->base, "msg_", -1, out);
     ps_buf_cstr(out, ",\"type\":\"message\",\"role\":\"assistant\",\"model\":");
     ps_buf_json(out, writer->base.options.model);
     ps_buf_cstr(out, ",\"content\":[");

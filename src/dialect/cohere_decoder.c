@@ -28,7 +28,7 @@ static bool on_call_delta(struct ps_cohere_decoder *decoder, struct ps_slice cal
         return ps_texts_break(texts, "The provider sent arguments of a call that had not begun.");
     }
     return ps_texts_emit_text(texts, PS_EVENT_TOOL_CALL, decoder->calls - 1,
-                              ps_texts_member(ps_texts_member(calls, "function"), "arguments"));
+                              ps_raw_member(ps_raw_member(calls, "function"), "arguments"));
 }
 
 static bool on_end(struct ps_cohere_decoder *decoder, struct ps_slice delta)
@@ -43,37 +43,37 @@ static bool on_end(struct ps_cohere_decoder *decoder, struct ps_slice delta)
 static bool on_text(struct ps_texts *texts, struct ps_slice name, struct ps_slice text)
 {
     struct ps_cohere_decoder *decoder = (struct ps_cohere_decoder *)texts;
-    struct ps_slice type = ps_texts_member(text, "type");
-    struct ps_slice delta = ps_texts_member(text, "delta");
-    struct ps_slice message = ps_texts_member(delta, "message");
+    struct ps_slice type = ps_raw_member(text, "type");
+    struct ps_slice delta = ps_raw_member(text, "delta");
+    struct ps_slice message = ps_raw_member(delta, "message");
 
     (void)name; /* says the same as the type */
     if (is(type, "content-delta")) {
-        return ps_cohere_say_content(decoder, ps_texts_member(message, "content"));
+        return ps_cohere_say_content(decoder, ps_raw_member(message, "content"));
     }
     if (is(type, "content-start")) {
-        return on_content_start(decoder, ps_texts_member(message, "content"));
+        return on_content_start(decoder, ps_raw_member(message, "content"));
     }
     if (is(type, "message-start")) {
-        return ps_texts_emit_start(texts, ps_texts_member(text, "id"), PS_SLICE_NONE);
+        return ps_texts_emit_start(texts, ps_raw_member(text, "id"), PS_SLICE_NONE);
     }
     if (is(type, "message-end")) {
         return on_end(decoder, delta);
     }
     if (is(type, "tool-plan-delta")) {
-        return ps_cohere_say_plan(decoder, ps_texts_member(message, "tool_plan"));
+        return ps_cohere_say_plan(decoder, ps_raw_member(message, "tool_plan"));
     }
     if (is(type, "tool-call-start")) {
-        return ps_cohere_say_call(decoder, ps_texts_member(message, "tool_calls"));
+        return ps_cohere_say_call(decoder, ps_raw_member(message, "tool_calls"));
     }
     if (is(type, "tool-call-delta")) {
-        return on_call_delta(decoder, ps_texts_member(message, "tool_calls"));
+        return on_call_delta(decoder, ps_raw_member(message, "tool_calls"));
     }
     if (is(type, "citation-start")) {
-        return ps_cohere_say_citations(decoder, ps_texts_member(message, "citations"));
+        return ps_cohere_say_citations(decoder, ps_raw_member(message, "citations"));
     }
-    if (type.len == 0 && ps_raw_says(ps_texts_member(text, "message"))) {
-        ps_cohere_fault_of(0, ps_texts_member(text, "message"), &texts->base.fault);
+    if (type.len == 0 && ps_raw_says(ps_raw_member(text, "message"))) {
+        ps_cohere_fault_of(0, ps_raw_member(text, "message"), &texts->base.fault);
         return ps_texts_emit_fault(texts);
     }
     return true;
@@ -83,12 +83,12 @@ static bool on_text(struct ps_texts *texts, struct ps_slice name, struct ps_slic
 
 static bool say_message(struct ps_cohere_decoder *decoder, struct ps_slice message)
 {
-    struct ps_slice content = ps_texts_member(message, "content");
-    struct ps_slice calls = ps_texts_member(message, "tool_calls");
+    struct ps_slice content = ps_raw_member(message, "content");
+    struct ps_slice calls = ps_raw_member(message, "tool_calls");
     struct ps_json_walk walk;
     struct ps_slice element;
 
-    if (!ps_cohere_say_plan(decoder, ps_texts_member(message, "tool_plan"))) {
+    if (!ps_cohere_say_plan(decoder, ps_raw_member(message, "tool_plan"))) {
         return false;
     }
     if (ps_raw_begins(content, '[')) {
@@ -108,28 +108,28 @@ static bool say_message(struct ps_cohere_decoder *decoder, struct ps_slice messa
         }
     }
     decoder->block_at = 0;
-    return ps_cohere_say_citations(decoder, ps_texts_member(message, "citations"));
+    return ps_cohere_say_citations(decoder, ps_raw_member(message, "citations"));
 }
 
 static bool whole_chat(struct ps_cohere_decoder *decoder, struct ps_slice text)
 {
-    struct ps_slice message = ps_texts_member(text, "message");
+    struct ps_slice message = ps_raw_member(text, "message");
 
     if (!ps_raw_begins(message, '{')) {
         return ps_texts_break(&decoder->texts, "The provider's answer has no message.");
     }
-    return ps_texts_emit_start(&decoder->texts, ps_texts_member(text, "id"), PS_SLICE_NONE) &&
+    return ps_texts_emit_start(&decoder->texts, ps_raw_member(text, "id"), PS_SLICE_NONE) &&
            say_message(decoder, message) && ps_cohere_say_end(decoder, text);
 }
 
 static bool whole_embedding(struct ps_texts *texts, struct ps_slice text)
 {
-    struct ps_slice billed = ps_texts_member(ps_texts_member(text, "meta"), "billed_units");
+    struct ps_slice billed = ps_raw_member(ps_raw_member(text, "meta"), "billed_units");
     struct ps_usage usage = PS_USAGE_NONE;
 
-    usage.input = ps_texts_count(ps_texts_member(billed, "input_tokens"));
+    usage.input = ps_texts_count(ps_raw_member(billed, "input_tokens"));
     return ps_texts_emit_vectors(texts,
-                                 ps_texts_member(ps_texts_member(text, "embeddings"), "float")) &&
+                                 ps_raw_member(ps_raw_member(text, "embeddings"), "float")) &&
            ps_texts_emit_usage(texts, &usage);
 }
 
@@ -137,28 +137,28 @@ static bool say_score(struct ps_texts *texts, struct ps_slice result)
 {
     struct ps_event_score score = {.relevance = 0};
     struct ps_event event = {.kind = PS_EVENT_SCORE, .usage = PS_USAGE_NONE, .score = &score};
-    int64_t index = ps_texts_count(ps_texts_member(result, "index"));
+    int64_t index = ps_texts_count(ps_raw_member(result, "index"));
 
-    score.number = ps_texts_member(result, "relevance_score");
+    score.number = ps_raw_member(result, "relevance_score");
     if (index < 0 || index > INT32_MAX || score.number.len == 0 ||
         !ps_json_double(score.number, &score.relevance)) {
         return ps_texts_break(texts, "The provider's answer has a result without index or score.");
     }
-    score.document = ps_texts_member(result, "document");
+    score.document = ps_raw_member(result, "document");
     event.index = (uint32_t)index;
     return ps_decoder_emit(&texts->base, &event);
 }
 
 static bool whole_ranking(struct ps_texts *texts, struct ps_slice text)
 {
-    struct ps_slice results = ps_texts_member(text, "results");
+    struct ps_slice results = ps_raw_member(text, "results");
     struct ps_json_walk walk;
     struct ps_slice result;
 
     if (!ps_raw_begins(results, '[')) {
         return ps_texts_break(texts, "The provider's answer has no results.");
     }
-    if (!ps_texts_emit_start(texts, ps_texts_member(text, "id"), PS_SLICE_NONE)) {
+    if (!ps_texts_emit_start(texts, ps_raw_member(text, "id"), PS_SLICE_NONE)) {
         return false;
     }
     ps_json_walk_init(&walk, results);

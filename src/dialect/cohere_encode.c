@@ -282,7 +282,7 @@ static int write_document(struct ps_encode *encode, uint32_t index)
     struct ps_neutral_at at = {NULL, "documents", index};
 
     if (ps_raw_begins(document, '{')) {
-        document = ps_texts_member(document, "text");
+        document = ps_raw_member(document, "text");
         if (!ps_raw_begins(document, '"')) {
             return ps_encode_bad_at(encode, &at, "text", "a string");
         }

@@ -42,7 +42,7 @@ void ps_cohere_fault(int status, struct ps_slice body, struct ps_fault *ret_faul
         body = ps_slice(body.ptr + 1, body.len - 1);
     }
     if (ps_texts_is_json(body)) {
-        message = ps_texts_member(body, "message");
+        message = ps_raw_member(body, "message");
     }
     ps_cohere_fault_of(status, ps_raw_says(message) ? message : PS_SLICE_NONE, ret_fault);
 }

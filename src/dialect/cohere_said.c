@@ -16,12 +16,12 @@ static int64_t characters(struct ps_slice text)
 bool ps_cohere_say_content(struct ps_cohere_decoder *decoder, struct ps_slice content)
 {
     struct ps_texts *texts = &decoder->texts;
-    struct ps_slice text = ps_texts_member(content, "text");
+    struct ps_slice text = ps_raw_member(content, "text");
     struct ps_event event = {
         .kind = PS_EVENT_TEXT, .block = decoder->block, .usage = PS_USAGE_NONE};
 
     if (!ps_texts_emit_text(texts, PS_EVENT_REASONING, decoder->block,
-                            ps_texts_member(content, "thinking"))) {
+                            ps_raw_member(content, "thinking"))) {
         return false;
     }
     if (!ps_raw_says(text)) {
@@ -42,18 +42,6 @@ bool ps_cohere_say_plan(struct ps_cohere_decoder *decoder, struct ps_slice plan)
 
 /* ---- tools ---- */
 
-static struct ps_slice first_of(struct ps_slice raw)
-{
-    struct ps_json_walk walk;
-    struct ps_slice first;
-
-    if (!ps_raw_begins(raw, '[')) {
-        return raw;
-    }
-    ps_json_walk_init(&walk, raw);
-    return ps_json_walk_element(&walk, &first) ? first : PS_SLICE_NONE;
-}
-
 bool ps_cohere_say_call(struct ps_cohere_decoder *decoder, struct ps_slice call)
 {
     struct ps_texts *texts = &decoder->texts;
@@ -62,20 +50,20 @@ bool ps_cohere_say_call(struct ps_cohere_decoder *decoder, struct ps_slice call)
     struct ps_slice function;
     char id[64];
 
-    call = first_of(call);
-    function = ps_texts_member(call, "function");
-    if (!ps_raw_says(ps_texts_member(function, "name"))) {
+    call = ps_raw_first(call);
+    function = ps_raw_member(call, "function");
+    if (!ps_raw_says(ps_raw_member(function, "name"))) {
         return ps_texts_break(texts, "The provider sent a tool call without a name.");
     }
     if (!ps_texts_begin(texts, call.len)) {
         return false;
     }
-    tool.id = ps_texts_plain(texts, ps_texts_member(call, "id"));
+    tool.id = ps_texts_plain(texts, ps_raw_member(call, "id"));
     if (tool.id.len == 0) {
         tool.id = ps_decoder_call_id(&texts->base, id);
     }
-    tool.name = ps_texts_plain(texts, ps_texts_member(function, "name"));
-    event.text = ps_texts_plain(texts, ps_texts_member(function, "arguments"));
+    tool.name = ps_texts_plain(texts, ps_raw_member(function, "name"));
+    event.text = ps_texts_plain(texts, ps_raw_member(function, "arguments"));
     event.block = decoder->calls++;
     return ps_decoder_emit(&texts->base, &event);
 }
@@ -85,9 +73,9 @@ bool ps_cohere_say_call(struct ps_cohere_decoder *decoder, struct ps_slice call)
 /* Where a source says what it is: a document of the client's, or what a tool gave. */
 static struct ps_slice source_of(struct ps_slice source, const char *name)
 {
-    struct ps_slice value = ps_texts_member(ps_texts_member(source, "document"), name);
+    struct ps_slice value = ps_raw_member(ps_raw_member(source, "document"), name);
 
-    return value.len > 0 ? value : ps_texts_member(ps_texts_member(source, "tool_output"), name);
+    return value.len > 0 ? value : ps_raw_member(ps_raw_member(source, "tool_output"), name);
 }
 
 static bool say_source(struct ps_cohere_decoder *decoder, struct ps_slice raw,
@@ -97,8 +85,8 @@ static bool say_source(struct ps_cohere_decoder *decoder, struct ps_slice raw,
     struct ps_event_citation citation = {.start = -1, .end = -1, .raw = raw};
     struct ps_event event = {
         .kind = PS_EVENT_CITATION, .usage = PS_USAGE_NONE, .citation = &citation};
-    int64_t start = ps_texts_count(ps_texts_member(raw, "start"));
-    int64_t end = ps_texts_count(ps_texts_member(raw, "end"));
+    int64_t start = ps_texts_count(ps_raw_member(raw, "start"));
+    int64_t end = ps_texts_count(ps_raw_member(raw, "end"));
 
     if (!ps_texts_begin(texts, source.len)) {
         return false;
@@ -115,7 +103,7 @@ static bool say_source(struct ps_cohere_decoder *decoder, struct ps_slice raw,
 
 static bool say_citation(struct ps_cohere_decoder *decoder, struct ps_slice raw)
 {
-    struct ps_slice sources = ps_texts_member(raw, "sources");
+    struct ps_slice sources = ps_raw_member(raw, "sources");
     struct ps_json_walk walk;
     struct ps_slice source;
     bool any = false;
@@ -155,15 +143,15 @@ bool ps_cohere_say_citations(struct ps_cohere_decoder *decoder, struct ps_slice 
 
 static bool say_usage(struct ps_cohere_decoder *decoder, struct ps_slice raw)
 {
-    struct ps_slice tokens = ps_texts_member(raw, "tokens");
+    struct ps_slice tokens = ps_raw_member(raw, "tokens");
     struct ps_usage usage = PS_USAGE_NONE;
 
     if (tokens.len == 0) {
-        tokens = ps_texts_member(raw, "billed_units");
+        tokens = ps_raw_member(raw, "billed_units");
     }
-    usage.input = ps_texts_count(ps_texts_member(tokens, "input_tokens"));
-    usage.output = ps_texts_count(ps_texts_member(tokens, "output_tokens"));
-    usage.cached = ps_texts_count(ps_texts_member(raw, "cached_tokens"));
+    usage.input = ps_texts_count(ps_raw_member(tokens, "input_tokens"));
+    usage.output = ps_texts_count(ps_raw_member(tokens, "output_tokens"));
+    usage.cached = ps_texts_count(ps_raw_member(raw, "cached_tokens"));
     return ps_texts_emit_usage(&decoder->texts, &usage);
 }
 
@@ -189,10 +177,10 @@ static enum ps_finish finish_of(struct ps_slice word)
 bool ps_cohere_say_end(struct ps_cohere_decoder *decoder, struct ps_slice end)
 {
     struct ps_texts *texts = &decoder->texts;
-    struct ps_slice reason = ps_texts_member(end, "finish_reason");
-    struct ps_slice error = ps_texts_member(end, "error");
+    struct ps_slice reason = ps_raw_member(end, "finish_reason");
+    struct ps_slice error = ps_raw_member(end, "error");
 
-    if (!say_usage(decoder, ps_texts_member(end, "usage"))) {
+    if (!say_usage(decoder, ps_raw_member(end, "usage"))) {
         return false;
     }
     if (ps_raw_says(error) || ps_raw_word(reason, "ERROR") || ps_raw_word(reason, "TIMEOUT")) {

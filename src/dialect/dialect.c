@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "dialect_priv.h"
 #include "fields.h"
+#include "json_out.h"
 
 #include "penstock/base/mem.h"
 
@@ -170,8 +171,6 @@ int ps_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault)
 {
     return reader->dialect->reader_finish(reader, ret_fault);
 }
-
-/* ---- asking ---- */
 
 /* ---- decoder ---- */
 
@@ -394,6 +393,26 @@ bool ps_writer_kept(const struct ps_writer *writer, struct ps_id *ret_id, struct
 {
     return writer->dialect->writer_kept != NULL &&
            writer->dialect->writer_kept(writer, ret_id, out);
+}
+
+void ps_writer_write_id(const struct ps_writer *writer, const char *prefix, int64_t number,
+                        struct ps_buf *out)
+{
+    static const struct ps_slice ours = PS_SLICE_INIT("gen_");
+    struct ps_slice id = writer->options.id;
+    struct ps_json_out json = ps_json_out(out);
+
+    ps_out_string_begin(&json);
+    if (ps_slice_starts(id, ours)) {
+        ps_out_string_plain(&json, ps_slice_cstr(prefix));
+        id = ps_slice(id.ptr + ours.len, id.len - ours.len);
+    }
+    ps_out_string_text(&json, id);
+    if (number >= 0) {
+        ps_buf_byte(out, '_');
+        ps_buf_int(out, number);
+    }
+    ps_out_string_end(&json);
 }
 
 /* ---- errors ---- */

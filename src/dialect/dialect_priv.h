@@ -144,6 +144,11 @@ struct ps_slice ps_decoder_call_id(struct ps_decoder *decoder, char ret[64]);
 /* OK, STOPPED or BROKEN, as the flags say. */
 enum ps_decode ps_decoder_result(const struct ps_decoder *decoder);
 
+/* The answer's id as its front writes it, quoted: "<prefix>" instead of "gen_" (an id that begins
+ * otherwise stays as it is), then "_<number>" unless that is below 0. */
+void ps_writer_write_id(const struct ps_writer *writer, const char *prefix, int64_t number,
+                        struct ps_buf *out);
+
 /* {"message":…,"type":…,"param":…,"code":…}, which OpenAI's family and our own share. */
 void ps_dialect_write_error_object(const struct ps_fault *fault, struct ps_buf *out);
 

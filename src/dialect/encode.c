@@ -101,6 +101,18 @@ int ps_dialect_encode(const struct ps_dialect *dialect, struct ps_request *reque
 
 /* ---- path and headers ---- */
 
+bool ps_query_is_sane(struct ps_slice query)
+{
+    for (size_t i = 0; i < query.len; i++) {
+        unsigned char byte = (unsigned char)query.ptr[i];
+
+        if (byte <= 0x20 || byte >= 0x7f || byte == '#') {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool ends_with(struct ps_slice text, struct ps_slice end)
 {
     return text.len >= end.len &&

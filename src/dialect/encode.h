@@ -32,6 +32,8 @@ int ps_encode_translate(const struct ps_dialect *dialect, struct ps_request *req
                         const struct ps_encode_options *options, struct ps_arena *arena,
                         struct ps_encoded *ret, struct ps_fault *ret_fault);
 
+/* Whether a client's query can stand in a URL as it is. */
+bool ps_query_is_sane(struct ps_slice query);
 /*
  * The path behind the base URL: `version` ("/v1") is left out when the base URL ends with it.
  * `rest` is whole ("/messages"). Then query parameters, first without '?' ("alt=sse"), or empty.

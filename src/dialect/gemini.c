@@ -24,7 +24,7 @@ static void tell_model(struct ps_slice object,
                        void (*fn)(void *arg, struct ps_slice id, struct ps_slice object), void *arg)
 {
     static const struct ps_slice prefix = PS_SLICE_INIT("models/");
-    struct ps_slice raw = ps_gemini_member(object, "name");
+    struct ps_slice raw = ps_raw_member(object, "name");
     struct ps_slice id;
     char text[ID_BYTES];
 
@@ -49,13 +49,7 @@ int ps_gemini_models(struct ps_slice body,
     if (ps_json_scan_text(body, NULL, &limits, NULL, NULL) != PS_JSON_OK) {
         return -1;
     }
-    while (body.len > 0 && body.ptr[0] != '{' && body.ptr[0] != '[' && body.ptr[0] <= ' ') {
-        body = ps_slice(body.ptr + 1, body.len - 1);
-    }
-    while (body.len > 0 && body.ptr[body.len - 1] <= ' ') {
-        body.len--;
-    }
-    models = ps_gemini_member(body, "models");
+    models = ps_raw_member(ps_raw_trimmed(body), "models");
     if (!ps_raw_begins(models, '[')) {
         return -1;
     }

@@ -120,25 +120,6 @@ struct ps_slice ps_gemini_text(struct ps_gemini_decoder *decoder, struct ps_slic
     return ps_slice(decoder->text.ptr + start, decoder->text.len - start);
 }
 
-struct ps_slice ps_gemini_member(struct ps_slice object, const char *name)
-{
-    struct ps_slice found = PS_SLICE_NONE;
-    struct ps_json_walk walk;
-    struct ps_slice key;
-    struct ps_slice value;
-
-    if (!ps_raw_begins(object, '{')) {
-        return PS_SLICE_NONE;
-    }
-    ps_json_walk_init(&walk, object);
-    while (ps_json_walk_member(&walk, &key, &value)) {
-        if (ps_json_key_is(key, ps_slice_cstr(name))) {
-            found = value;
-        }
-    }
-    return ps_raw_given(found) ? found : PS_SLICE_NONE;
-}
-
 /* ---- one answer, or one piece of a stream ---- */
 
 static bool on_value(void *arg, const struct ps_json_value *value)
@@ -278,7 +259,7 @@ static bool say_vectors(struct ps_gemini_decoder *decoder)
     }
     ps_json_walk_init(&walk, many);
     while (ps_json_walk_element(&walk, &element)) {
-        if (!ps_gemini_say_vector(decoder, index++, ps_gemini_member(element, "values"))) {
+        if (!ps_gemini_say_vector(decoder, index++, ps_raw_member(element, "values"))) {
             return false;
         }
     }
@@ -341,21 +322,9 @@ static void finish_array(struct ps_gemini_decoder *decoder, struct ps_slice text
     finish_chat(decoder);
 }
 
-static struct ps_slice trimmed(struct ps_slice text)
-{
-    while (text.len > 0 && strchr(" \t\r\n", text.ptr[0]) != NULL && text.ptr[0] != '\0') {
-        text = ps_slice(text.ptr + 1, text.len - 1);
-    }
-    while (text.len > 0 && strchr(" \t\r\n", text.ptr[text.len - 1]) != NULL &&
-           text.ptr[text.len - 1] != '\0') {
-        text.len--;
-    }
-    return text;
-}
-
 static enum ps_decode finish_body(struct ps_gemini_decoder *decoder)
 {
-    struct ps_slice text = trimmed(ps_buf_view(&decoder->body));
+    struct ps_slice text = ps_raw_trimmed(ps_buf_view(&decoder->body));
     enum ps_json_error error = find(decoder, text);
 
     if (error != PS_JSON_OK) {

@@ -103,8 +103,8 @@ static void read_violations(struct ps_slice violations, struct details *ret)
     }
     ps_json_walk_init(&walk, violations);
     while (looks++ < DETAILS_LOOKS && ps_json_walk_element(&walk, &violation)) {
-        ret->per_day = ret->per_day || holds(ps_gemini_member(violation, "quotaId"), "PerDay") ||
-                       holds(ps_gemini_member(violation, "description"), "per day");
+        ret->per_day = ret->per_day || holds(ps_raw_member(violation, "quotaId"), "PerDay") ||
+                       holds(ps_raw_member(violation, "description"), "per day");
     }
 }
 
@@ -119,13 +119,13 @@ static void read_details(struct ps_slice list_of_details, struct details *ret)
     }
     ps_json_walk_init(&walk, list_of_details);
     while (looks++ < DETAILS_LOOKS && ps_json_walk_element(&walk, &detail)) {
-        struct ps_slice delay = ps_gemini_member(detail, "retryDelay");
+        struct ps_slice delay = ps_raw_member(detail, "retryDelay");
 
         if (delay.len > 0) {
             ret->retry_ms = milliseconds(delay);
         }
-        ret->bad_key = ret->bad_key || holds(ps_gemini_member(detail, "reason"), "API_KEY_");
-        read_violations(ps_gemini_member(detail, "violations"), ret);
+        ret->bad_key = ret->bad_key || holds(ps_raw_member(detail, "reason"), "API_KEY_");
+        read_violations(ps_raw_member(detail, "violations"), ret);
     }
 }
 
@@ -150,14 +150,14 @@ static struct ps_slice code_of(int status, struct ps_slice message, const struct
 void ps_gemini_fault_of(int status, struct ps_slice raw, struct ps_fault *ret_fault)
 {
     struct details details = {.retry_ms = 0};
-    struct ps_slice word = ps_gemini_member(raw, "status");
+    struct ps_slice word = ps_raw_member(raw, "status");
     struct ps_openai_error error = {
-        .message = ps_raw_begins(raw, '"') ? raw : ps_gemini_member(raw, "message"),
+        .message = ps_raw_begins(raw, '"') ? raw : ps_raw_member(raw, "message"),
         .type = word,
     };
 
-    status = status_of(status, word, ps_gemini_member(raw, "code"));
-    read_details(ps_gemini_member(raw, "details"), &details);
+    status = status_of(status, word, ps_raw_member(raw, "code"));
+    read_details(ps_raw_member(raw, "details"), &details);
     error.code = code_of(status, error.message, &details);
     ps_openai_fault_of(status, &error, ret_fault);
     if (ret_fault->kind == PS_FAULT_BAD_FIELD && ps_raw_word(word, "FAILED_PRECONDITION")) {

@@ -97,9 +97,6 @@ enum ps_decode ps_gemini_out_of_memory(struct ps_gemini_decoder *decoder);
 bool ps_gemini_text_begin(struct ps_gemini_decoder *decoder, size_t len);
 /* A raw string unescaped, until the next ps_gemini_text_begin; empty when it is none. */
 struct ps_slice ps_gemini_text(struct ps_gemini_decoder *decoder, struct ps_slice raw);
-/* The member of an object, the last of several; empty when it is none or null. */
-struct ps_slice ps_gemini_member(struct ps_slice object, const char *name);
-
 /* Tells what decoder->found has of a conversation. False: stop. */
 bool ps_gemini_say(struct ps_gemini_decoder *decoder);
 /* Whether every choice so far has an end; there is at least one. */

@@ -77,13 +77,13 @@ static bool say_call(const struct saying *saying, struct ps_slice call, struct p
     if ((decoder->base.options.memo & PS_GEMINI_SERIAL) != 0 && saying->choice->calls > 0) {
         return true; /* the client takes one at a time */
     }
-    tool.id = ps_gemini_text(decoder, ps_gemini_member(call, "id"));
+    tool.id = ps_gemini_text(decoder, ps_raw_member(call, "id"));
     if (tool.id.len == 0) {
         tool.id = ps_decoder_call_id(&decoder->base, id);
     }
-    tool.name = ps_gemini_text(decoder, ps_gemini_member(call, "name"));
+    tool.name = ps_gemini_text(decoder, ps_raw_member(call, "name"));
     tool.signature = ps_gemini_text(decoder, signature);
-    event.text = ps_gemini_member(call, "args");
+    event.text = ps_raw_member(call, "args");
     if (!ps_raw_begins(event.text, '{')) {
         event.text = PS_SLICE_LIT("{}");
     }
@@ -98,8 +98,8 @@ static bool say_image(const struct saying *saying, struct ps_slice inline_data)
     struct ps_event_media media = {.url = PS_SLICE_NONE};
     struct ps_event event = event_of(saying, PS_EVENT_MEDIA);
 
-    media.media_type = ps_gemini_text(decoder, ps_gemini_member(inline_data, "mimeType"));
-    media.data = ps_gemini_text(decoder, ps_gemini_member(inline_data, "data"));
+    media.media_type = ps_gemini_text(decoder, ps_raw_member(inline_data, "mimeType"));
+    media.data = ps_gemini_text(decoder, ps_raw_member(inline_data, "data"));
     event.media = &media;
     event.index = decoder->images++;
     return media.data.len == 0 || ps_decoder_emit(&decoder->base, &event);
@@ -107,10 +107,10 @@ static bool say_image(const struct saying *saying, struct ps_slice inline_data)
 
 static bool say_part(const struct saying *saying, struct ps_slice part)
 {
-    struct ps_slice signature = ps_gemini_member(part, "thoughtSignature");
-    struct ps_slice text = ps_gemini_member(part, "text");
-    struct ps_slice call = ps_gemini_member(part, "functionCall");
-    struct ps_slice data = ps_gemini_member(part, "inlineData");
+    struct ps_slice signature = ps_raw_member(part, "thoughtSignature");
+    struct ps_slice text = ps_raw_member(part, "text");
+    struct ps_slice call = ps_raw_member(part, "functionCall");
+    struct ps_slice data = ps_raw_member(part, "inlineData");
 
     if (!ps_gemini_text_begin(saying->decoder, part.len)) {
         return false;
@@ -118,7 +118,7 @@ static bool say_part(const struct saying *saying, struct ps_slice part)
     if (call.len > 0) {
         return say_call(saying, call, signature);
     }
-    if (is_true(ps_gemini_member(part, "thought"))) {
+    if (is_true(ps_raw_member(part, "thought"))) {
         return say_thought(saying, text, signature);
     }
     if (data.len > 0) {
@@ -149,13 +149,13 @@ static bool say_parts(const struct saying *saying, struct ps_slice parts)
 static bool read_token(struct ps_gemini_decoder *decoder, struct ps_slice raw,
                        struct ps_event_logprob *ret)
 {
-    struct ps_slice number = ps_gemini_member(raw, "logProbability");
+    struct ps_slice number = ps_raw_member(raw, "logProbability");
     double value = 0;
 
     if (number.len > 0 && !ps_json_double(number, &value)) {
         value = -9999.0;
     }
-    ret->token = ps_gemini_text(decoder, ps_gemini_member(raw, "token"));
+    ret->token = ps_gemini_text(decoder, ps_raw_member(raw, "token"));
     ret->logprob = value >= -3e38 && value <= 3e38 ? (float)value : -9999.0F;
     return ps_raw_begins(raw, '{');
 }
@@ -164,7 +164,7 @@ static bool say_token(const struct saying *saying, struct ps_slice chosen, struc
 {
     struct ps_gemini_decoder *decoder = saying->decoder;
     struct ps_event event = event_of(saying, PS_EVENT_LOGPROBS);
-    struct ps_slice candidates = ps_gemini_member(top, "candidates");
+    struct ps_slice candidates = ps_raw_member(top, "candidates");
     struct ps_event_logprob likeliest[TOP];
     struct ps_json_walk walk;
     struct ps_slice element;
@@ -185,8 +185,8 @@ static bool say_token(const struct saying *saying, struct ps_slice chosen, struc
 
 static bool say_logprobs(const struct saying *saying, struct ps_slice result)
 {
-    struct ps_slice chosen = ps_gemini_member(result, "chosenCandidates");
-    struct ps_slice top = ps_gemini_member(result, "topCandidates");
+    struct ps_slice chosen = ps_raw_member(result, "chosenCandidates");
+    struct ps_slice top = ps_raw_member(result, "topCandidates");
     struct ps_json_walk tokens;
     struct ps_json_walk tops = {NULL, NULL};
     struct ps_slice token;
@@ -213,7 +213,7 @@ static bool say_logprobs(const struct saying *saying, struct ps_slice result)
 
 static bool say_sources(const struct saying *saying, struct ps_slice grounding)
 {
-    struct ps_slice chunks = ps_gemini_member(grounding, "groundingChunks");
+    struct ps_slice chunks = ps_raw_member(grounding, "groundingChunks");
     struct ps_json_walk walk;
     struct ps_slice chunk;
 
@@ -224,13 +224,13 @@ static bool say_sources(const struct saying *saying, struct ps_slice grounding)
     while (ps_json_walk_element(&walk, &chunk)) {
         struct ps_event_citation citation = {.start = -1, .end = -1, .raw = chunk};
         struct ps_event event = event_of(saying, PS_EVENT_CITATION);
-        struct ps_slice web = ps_gemini_member(chunk, "web");
+        struct ps_slice web = ps_raw_member(chunk, "web");
 
         if (!ps_gemini_text_begin(saying->decoder, chunk.len)) {
             return false;
         }
-        citation.url = ps_gemini_text(saying->decoder, ps_gemini_member(web, "uri"));
-        citation.title = ps_gemini_text(saying->decoder, ps_gemini_member(web, "title"));
+        citation.url = ps_gemini_text(saying->decoder, ps_raw_member(web, "uri"));
+        citation.title = ps_gemini_text(saying->decoder, ps_raw_member(web, "title"));
         event.citation = &citation;
         if (citation.url.len > 0 && !ps_decoder_emit(&saying->decoder->base, &event)) {
             return false;
@@ -282,8 +282,8 @@ static void keep_word(struct ps_gemini_choice *choice, struct ps_slice word)
 static bool note_end(const struct saying *saying, struct ps_slice candidate)
 {
     struct ps_gemini_decoder *decoder = saying->decoder;
-    struct ps_slice reason = ps_gemini_member(candidate, "finishReason");
-    struct ps_slice message = ps_gemini_member(candidate, "finishMessage");
+    struct ps_slice reason = ps_raw_member(candidate, "finishReason");
+    struct ps_slice message = ps_raw_member(candidate, "finishMessage");
     struct ps_event event = event_of(saying, PS_EVENT_REFUSAL);
 
     if (!ps_raw_says(reason) || ps_raw_word(reason, "FINISH_REASON_UNSPECIFIED")) {
@@ -384,7 +384,7 @@ static bool say_start(struct ps_gemini_decoder *decoder)
 static bool say_candidate(struct ps_gemini_decoder *decoder, struct ps_slice candidate,
                           int64_t position)
 {
-    struct ps_slice number = ps_gemini_member(candidate, "index");
+    struct ps_slice number = ps_raw_member(candidate, "index");
     struct saying saying = {.decoder = decoder};
     int64_t index = position;
 
@@ -397,9 +397,9 @@ static bool say_candidate(struct ps_gemini_decoder *decoder, struct ps_slice can
     if (decoder->choice_count <= saying.index) {
         decoder->choice_count = saying.index + 1;
     }
-    return say_logprobs(&saying, ps_gemini_member(candidate, "logprobsResult")) &&
-           say_parts(&saying, ps_gemini_member(ps_gemini_member(candidate, "content"), "parts")) &&
-           say_sources(&saying, ps_gemini_member(candidate, "groundingMetadata")) &&
+    return say_logprobs(&saying, ps_raw_member(candidate, "logprobsResult")) &&
+           say_parts(&saying, ps_raw_member(ps_raw_member(candidate, "content"), "parts")) &&
+           say_sources(&saying, ps_raw_member(candidate, "groundingMetadata")) &&
            note_end(&saying, candidate);
 }
 

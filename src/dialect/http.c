@@ -27,7 +27,7 @@ static struct ps_slice text_of(const struct ps_dialect_settings *settings, struc
     if (settings->text_at.len > 0) {
         return ps_pointer_get(json, settings->text_at);
     }
-    return ps_raw_begins(json, '"') ? json : ps_plain_member(json, "text");
+    return ps_raw_begins(json, '"') ? json : ps_raw_member(json, "text");
 }
 
 static bool on_embedded(struct ps_plain_decoder *decoder, struct ps_slice json)
@@ -36,7 +36,7 @@ static bool on_embedded(struct ps_plain_decoder *decoder, struct ps_slice json)
     struct ps_slice vectors = settings->vector_at.len > 0
                                   ? ps_pointer_get(json, settings->vector_at)
                               : ps_raw_begins(json, '[') ? json
-                                                         : ps_plain_member(json, "embedding");
+                                                         : ps_raw_member(json, "embedding");
 
     if (!ps_raw_begins(vectors, '[')) {
         return ps_plain_broken(decoder,
@@ -49,14 +49,14 @@ static bool on_json(struct ps_plain_decoder *decoder, struct ps_slice json)
 {
     const struct ps_dialect_settings *settings = decoder->base.options.settings;
     struct ps_slice error = settings->error_at.len > 0 ? ps_pointer_get(json, settings->error_at)
-                                                       : ps_plain_member(json, "error");
+                                                       : ps_raw_member(json, "error");
     struct ps_slice text;
 
     if (ps_plain_is_truthy(error)) {
         struct ps_slice message =
-            ps_raw_begins(error, '{') ? ps_plain_member(error, "message") : error;
+            ps_raw_begins(error, '{') ? ps_raw_member(error, "message") : error;
 
-        return ps_plain_error(decoder, 0, ps_plain_member(error, "type"), message);
+        return ps_plain_error(decoder, 0, ps_raw_member(error, "type"), message);
     }
     if (decoder->base.options.operation == PS_OP_EMBED) {
         return on_embedded(decoder, json);

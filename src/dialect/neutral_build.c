@@ -366,6 +366,53 @@ struct ps_neutral_part *ps_build_parts(struct ps_neutral_build *build,
 
 /* ---- raw strings ---- */
 
+struct ps_slice ps_raw_member_of(struct ps_slice object, struct ps_slice name)
+{
+    struct ps_slice found = PS_SLICE_NONE;
+    struct ps_json_walk walk;
+    struct ps_slice key;
+    struct ps_slice value;
+
+    if (!ps_raw_begins(object, '{')) {
+        return PS_SLICE_NONE;
+    }
+    ps_json_walk_init(&walk, object);
+    while (ps_json_walk_member(&walk, &key, &value)) {
+        if (ps_json_key_is(key, name)) {
+            found = value;
+        }
+    }
+    return ps_raw_given(found) ? found : PS_SLICE_NONE;
+}
+
+struct ps_slice ps_raw_first(struct ps_slice raw)
+{
+    struct ps_json_walk walk;
+    struct ps_slice element;
+
+    if (!ps_raw_begins(raw, '[')) {
+        return raw;
+    }
+    ps_json_walk_init(&walk, raw);
+    return ps_json_walk_element(&walk, &element) ? element : PS_SLICE_NONE;
+}
+
+static bool is_space(char byte)
+{
+    return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
+}
+
+struct ps_slice ps_raw_trimmed(struct ps_slice text)
+{
+    while (text.len > 0 && is_space(text.ptr[0])) {
+        text = ps_slice(text.ptr + 1, text.len - 1);
+    }
+    while (text.len > 0 && is_space(text.ptr[text.len - 1])) {
+        text.len--;
+    }
+    return text;
+}
+
 struct ps_slice ps_raw_plain(struct ps_slice raw, struct ps_arena *arena)
 {
     char *text;

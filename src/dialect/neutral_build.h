@@ -98,6 +98,17 @@ static inline bool ps_raw_word(struct ps_slice raw, const char *word)
 {
     return ps_raw_begins(raw, '"') && ps_json_key_is(raw, ps_slice_cstr(word));
 }
+/* The last member of an object with this name; empty when it has none, it is null, or this is no
+ * object. */
+struct ps_slice ps_raw_member_of(struct ps_slice object, struct ps_slice name);
+static inline struct ps_slice ps_raw_member(struct ps_slice object, const char *name)
+{
+    return ps_raw_member_of(object, ps_slice_cstr(name));
+}
+/* The first element of an array, and what is no array as it is. */
+struct ps_slice ps_raw_first(struct ps_slice raw);
+/* Without the white space around it: walks want a value to begin with itself. */
+struct ps_slice ps_raw_trimmed(struct ps_slice text);
 /* Whether two raw strings mean the same, escapes or not. */
 bool ps_raw_same(struct ps_slice a, struct ps_slice b);
 /* A raw string unescaped into the arena; ptr NULL when memory is short. */

@@ -15,23 +15,23 @@
 static bool say_call(struct ps_ollama_decoder *decoder, struct ps_slice call)
 {
     struct ps_texts *texts = &decoder->texts;
-    struct ps_slice function = ps_texts_member(call, "function");
-    struct ps_slice arguments = ps_texts_member(function, "arguments");
+    struct ps_slice function = ps_raw_member(call, "function");
+    struct ps_slice arguments = ps_raw_member(function, "arguments");
     struct ps_event_tool tool = {.custom = false};
     struct ps_event event = {.kind = PS_EVENT_TOOL_CALL, .usage = PS_USAGE_NONE, .tool = &tool};
     char id[64];
 
-    if (!ps_raw_says(ps_texts_member(function, "name"))) {
+    if (!ps_raw_says(ps_raw_member(function, "name"))) {
         return ps_texts_break(texts, "The provider sent a tool call without a name.");
     }
     if (!ps_texts_begin(texts, call.len)) {
         return false;
     }
-    tool.id = ps_texts_plain(texts, ps_texts_member(call, "id"));
+    tool.id = ps_texts_plain(texts, ps_raw_member(call, "id"));
     if (tool.id.len == 0) {
         tool.id = ps_decoder_call_id(&texts->base, id);
     }
-    tool.name = ps_texts_plain(texts, ps_texts_member(function, "name"));
+    tool.name = ps_texts_plain(texts, ps_raw_member(function, "name"));
     event.text = ps_raw_begins(arguments, '{') ? arguments : ps_texts_plain(texts, arguments);
     event.block = decoder->calls++;
     return ps_decoder_emit(&texts->base, &event);
@@ -59,8 +59,8 @@ static bool say_calls(struct ps_ollama_decoder *decoder, struct ps_slice calls)
 /* As its bytes when they are told: a token may be part of a character. */
 static bool read_token(struct ps_texts *texts, struct ps_slice raw, struct ps_event_logprob *ret)
 {
-    struct ps_slice bytes = ps_texts_member(raw, "bytes");
-    struct ps_slice number = ps_texts_member(raw, "logprob");
+    struct ps_slice bytes = ps_raw_member(raw, "bytes");
+    struct ps_slice number = ps_raw_member(raw, "logprob");
     size_t start = texts->plain.len;
     struct ps_json_walk walk;
     struct ps_slice byte;
@@ -70,7 +70,7 @@ static bool read_token(struct ps_texts *texts, struct ps_slice raw, struct ps_ev
         return false;
     }
     ret->logprob = value < -9999 ? -9999.0F : value > 0 ? 0.0F : (float)value;
-    ret->token = ps_texts_plain(texts, ps_texts_member(raw, "token"));
+    ret->token = ps_texts_plain(texts, ps_raw_member(raw, "token"));
     if (!ps_raw_begins(bytes, '[')) {
         return true;
     }
@@ -93,7 +93,7 @@ static bool say_logprob(struct ps_texts *texts, struct ps_slice raw)
 {
     struct ps_event_logprob top[TOP_MAX];
     struct ps_event event = {.kind = PS_EVENT_LOGPROBS, .usage = PS_USAGE_NONE, .top = top};
-    struct ps_slice list = ps_texts_member(raw, "top_logprobs");
+    struct ps_slice list = ps_raw_member(raw, "top_logprobs");
     struct ps_json_walk walk;
     struct ps_slice element;
 
@@ -143,35 +143,35 @@ static bool say_error(struct ps_texts *texts, struct ps_slice message)
 static bool say_message(struct ps_ollama_decoder *decoder, struct ps_slice text)
 {
     struct ps_texts *texts = &decoder->texts;
-    struct ps_slice message = ps_texts_member(text, "message");
-    struct ps_slice response = ps_texts_member(text, "response");
+    struct ps_slice message = ps_raw_member(text, "message");
+    struct ps_slice response = ps_raw_member(text, "response");
     bool chat = texts->base.options.operation != PS_OP_COMPLETE;
     struct ps_slice from = chat ? message : text;
 
     if (!decoder->started) {
         decoder->started = true;
-        if (!ps_texts_emit_start(texts, PS_SLICE_NONE, ps_texts_member(text, "model"))) {
+        if (!ps_texts_emit_start(texts, PS_SLICE_NONE, ps_raw_member(text, "model"))) {
             return false;
         }
     }
     return (!chat ||
-            ps_texts_emit_text(texts, PS_EVENT_REASONING, 0, ps_texts_member(from, "thinking"))) &&
-           say_logprobs(texts, ps_texts_member(text, "logprobs")) &&
+            ps_texts_emit_text(texts, PS_EVENT_REASONING, 0, ps_raw_member(from, "thinking"))) &&
+           say_logprobs(texts, ps_raw_member(text, "logprobs")) &&
            ps_texts_emit_text(texts, PS_EVENT_TEXT, 0,
-                              chat ? ps_texts_member(from, "content") : response) &&
-           say_calls(decoder, ps_texts_member(message, "tool_calls"));
+                              chat ? ps_raw_member(from, "content") : response) &&
+           say_calls(decoder, ps_raw_member(message, "tool_calls"));
 }
 
 static bool say_end(struct ps_ollama_decoder *decoder, struct ps_slice text)
 {
-    struct ps_slice reason = ps_texts_member(text, "done_reason");
+    struct ps_slice reason = ps_raw_member(text, "done_reason");
     struct ps_usage usage = PS_USAGE_NONE;
     enum ps_finish finish = decoder->calls > 0              ? PS_FINISH_TOOL_CALLS
                             : ps_raw_word(reason, "length") ? PS_FINISH_LENGTH
                                                             : PS_FINISH_STOP;
 
-    usage.input = ps_texts_count(ps_texts_member(text, "prompt_eval_count"));
-    usage.output = ps_texts_count(ps_texts_member(text, "eval_count"));
+    usage.input = ps_texts_count(ps_raw_member(text, "prompt_eval_count"));
+    usage.output = ps_texts_count(ps_raw_member(text, "eval_count"));
     return ps_texts_emit_usage(&decoder->texts, &usage) &&
            ps_texts_emit_finish(&decoder->texts, finish, reason);
 }
@@ -179,7 +179,7 @@ static bool say_end(struct ps_ollama_decoder *decoder, struct ps_slice text)
 static bool on_text(struct ps_texts *texts, struct ps_slice name, struct ps_slice text)
 {
     struct ps_ollama_decoder *decoder = (struct ps_ollama_decoder *)texts;
-    struct ps_slice error = ps_texts_member(text, "error");
+    struct ps_slice error = ps_raw_member(text, "error");
 
     (void)name;
     if (error.len > 0) {
@@ -188,7 +188,7 @@ static bool on_text(struct ps_texts *texts, struct ps_slice name, struct ps_slic
     if (!say_message(decoder, text)) {
         return false;
     }
-    if (!ps_raw_begins(ps_texts_member(text, "done"), 't')) {
+    if (!ps_raw_begins(ps_raw_member(text, "done"), 't')) {
         return true;
     }
     if (say_end(decoder, text)) {
@@ -200,19 +200,19 @@ static bool on_text(struct ps_texts *texts, struct ps_slice name, struct ps_slic
 static bool on_whole(struct ps_texts *texts, struct ps_slice text)
 {
     struct ps_ollama_decoder *decoder = (struct ps_ollama_decoder *)texts;
-    struct ps_slice error = ps_texts_member(text, "error");
+    struct ps_slice error = ps_raw_member(text, "error");
     struct ps_usage usage = PS_USAGE_NONE;
 
     if (error.len > 0) {
         return say_error(texts, error);
     }
     if (texts->base.options.operation == PS_OP_EMBED) {
-        usage.input = ps_texts_count(ps_texts_member(text, "prompt_eval_count"));
-        return ps_texts_emit_start(texts, PS_SLICE_NONE, ps_texts_member(text, "model")) &&
-               ps_texts_emit_vectors(texts, ps_texts_member(text, "embeddings")) &&
+        usage.input = ps_texts_count(ps_raw_member(text, "prompt_eval_count"));
+        return ps_texts_emit_start(texts, PS_SLICE_NONE, ps_raw_member(text, "model")) &&
+               ps_texts_emit_vectors(texts, ps_raw_member(text, "embeddings")) &&
                ps_texts_emit_usage(texts, &usage);
     }
-    if (!ps_raw_begins(ps_texts_member(text, "done"), 't')) {
+    if (!ps_raw_begins(ps_raw_member(text, "done"), 't')) {
         return ps_texts_break(texts, "The provider's answer is not finished.");
     }
     return say_message(decoder, text) && say_end(decoder, text);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "encode.h"
 #include "openai_priv.h"
 
 /*
@@ -8,7 +9,8 @@
 
 #define MEMBER_BYTES 2048 /* a model's name, escaped */
 
-struct ps_slice ps_openai_model_text(struct ps_slice model, bool with_key, struct ps_arena *arena)
+/* `"model":"…"` or only the string, in the arena; ptr NULL when that is exhausted. */
+static struct ps_slice model_text(struct ps_slice model, bool with_key, struct ps_arena *arena)
 {
     struct ps_buf buf;
     struct ps_slice text = PS_SLICE_NONE;
@@ -93,7 +95,7 @@ static int edit_model(const struct ps_request *request, struct ps_slice model,
         (!given && !needs_model(request))) {
         return 0;
     }
-    text = request->multipart ? model : ps_openai_model_text(model, !given, arena);
+    text = request->multipart ? model : model_text(model, !given, arena);
     if (text.ptr == NULL) {
         return -1;
     }
@@ -274,25 +276,13 @@ static bool is_sane_path(struct ps_slice path)
     return others > 0 || (dots != 1 && dots != 2);
 }
 
-static bool is_sane_query(struct ps_slice query)
-{
-    for (size_t i = 0; i < query.len; i++) {
-        unsigned char byte = (unsigned char)query.ptr[i];
-
-        if (byte <= 0x20 || byte >= 0x7f || byte == '#') {
-            return false;
-        }
-    }
-    return true;
-}
-
 static int encode_pass(const struct ps_request *request, const struct ps_encode_options *options,
                        struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault)
 {
     bool has_bytes = request->body != NULL && request->body->len > 0;
     uint64_t start = 0;
 
-    if (!is_sane_path(request->path) || !is_sane_query(request->query)) {
+    if (!is_sane_path(request->path) || !ps_query_is_sane(request->query)) {
         return ps_fault_set(ret_fault, PS_FAULT_NOT_FOUND, NULL, "There is nothing at this path.");
     }
     ret->method = ps_arena_strdup(arena, request->method);

@@ -338,10 +338,11 @@ static int write_operation(struct ps_encode *encode)
     }
 }
 
-int ps_openai_write_body(struct ps_encode *encode)
+int ps_openai_encode_neutral(struct ps_encode *encode)
 {
     struct ps_json_out *out = &encode->out;
 
+    encode->ret->path = ps_slice_cstr(ps_openai_path_of(encode->neutral->operation));
     ps_out_open(out, '{');
     write_model(encode);
     if (write_operation(encode) != 0 || write_about(encode) != 0 ||
@@ -350,10 +351,4 @@ int ps_openai_write_body(struct ps_encode *encode)
     }
     ps_out_close(out, '}');
     return 0;
-}
-
-int ps_openai_encode_neutral(struct ps_encode *encode)
-{
-    encode->ret->path = ps_slice_cstr(ps_openai_path_of(encode->neutral->operation));
-    return ps_openai_write_body(encode);
 }

@@ -157,14 +157,10 @@ bool ps_openai_relays(const struct ps_dialect_settings *settings, enum ps_family
 int ps_openai_encode(const struct ps_request *request, const struct ps_encode_options *options,
                      struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault);
 const char *ps_openai_path_of(enum ps_operation operation);
-/* Out of the neutral form: the path and body; only the body; `"messages":[…]` of it; that array
- * alone. */
+/* Out of the neutral form: the path and body; `"messages":[…]` of it; that array alone. */
 int ps_openai_encode_neutral(struct ps_encode *encode);
-int ps_openai_write_body(struct ps_encode *encode);
 int ps_openai_write_messages(struct ps_encode *encode);
 int ps_openai_write_message_list(struct ps_encode *encode);
-/* `"model":"…"` or only the string, in the arena; ptr NULL when that is exhausted. */
-struct ps_slice ps_openai_model_text(struct ps_slice model, bool with_key, struct ps_arena *arena);
 
 /* ---- back: openai_decoder.c, openai_stream.c, openai_whole.c ---- */
 
@@ -225,7 +221,8 @@ bool ps_openai_emit_fault(struct ps_openai_decoder *decoder, const struct ps_ope
 bool ps_openai_emit_content(struct ps_openai_decoder *decoder, enum ps_event_kind kind,
                             uint32_t choice, struct ps_slice raw);
 bool ps_openai_emit_tools(struct ps_openai_decoder *decoder, uint32_t choice, struct ps_slice raw);
-struct ps_slice ps_openai_choice_at(const struct ps_openai_found *found, uint32_t position);
+/* One after the other, the array is walked once. */
+struct ps_slice ps_openai_choice_at(struct ps_openai_found *found, uint32_t position);
 bool ps_openai_emit_annotations(struct ps_openai_decoder *decoder, uint32_t choice,
                                 struct ps_slice object);
 /* The stop string that was met; lives until the next event. */

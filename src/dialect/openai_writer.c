@@ -13,24 +13,12 @@
 
 /* ---- the members around the choices ---- */
 
-static void write_id(const struct ps_openai_writer *writer, struct ps_buf *out)
+static const char *id_prefix(const struct ps_openai_writer *writer)
 {
-    struct ps_slice id = writer->base.options.id;
-    struct ps_slice ours = PS_SLICE_LIT("gen_");
-    const char *prefix = ps_openai_is_chat(writer)                        ? "chatcmpl-"
-                         : writer->base.options.operation == PS_OP_RERANK ? "rerank-"
-                                                                          : "cmpl-";
-    struct ps_buf whole;
-
-    ps_buf_init(&whole, HEAD_BYTES);
-    if (ps_slice_starts(id, ours)) {
-        ps_buf_cstr(&whole, prefix);
-        id = ps_slice(id.ptr + ours.len, id.len - ours.len);
+    if (ps_openai_is_chat(writer)) {
+        return "chatcmpl-";
     }
-    ps_buf_slice(&whole, id);
-    ps_buf_json(out, ps_buf_view(&whole));
-    out->failed = out->failed || whole.failed;
-    ps_buf_deinit(&whole);
+    return writer->base.options.operation == PS_OP_RERANK ? "rerank-" : "cmpl-";
 }
 
 void ps_openai_write_head(const struct ps_openai_writer *writer, struct ps_buf *out)
@@ -40,7 +28,7 @@ void ps_openai_write_head(const struct ps_openai_writer *writer, struct ps_buf *
                                                                       : "chat.completion";
 
     ps_buf_cstr(out, "{\"id\":");
-    write_id(writer, out);
+    ps_writer_write_id(&writer->base, id_prefix(writer), -1, out);
     if (writer->base.options.operation == PS_OP_RERANK) {
         ps_buf_cstr(out, ",\"model\":");
         ps_buf_json(out, writer->base.options.model);

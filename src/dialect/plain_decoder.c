@@ -50,59 +50,16 @@ static bool out_of_memory(struct ps_plain_decoder *decoder)
 
 /* ---- JSON ---- */
 
-struct ps_slice ps_plain_member(struct ps_slice object, const char *name)
-{
-    struct ps_slice found = PS_SLICE_NONE;
-    struct ps_json_walk walk;
-    struct ps_slice key;
-    struct ps_slice value;
-
-    if (!ps_raw_begins(object, '{')) {
-        return found;
-    }
-    ps_json_walk_init(&walk, object);
-    while (ps_json_walk_member(&walk, &key, &value)) {
-        if (ps_json_key_is(key, ps_slice_cstr(name))) {
-            found = value;
-        }
-    }
-    return ps_raw_given(found) ? found : PS_SLICE_NONE;
-}
-
-struct ps_slice ps_plain_first(struct ps_slice raw)
-{
-    struct ps_json_walk walk;
-    struct ps_slice element;
-
-    if (!ps_raw_begins(raw, '[')) {
-        return raw;
-    }
-    ps_json_walk_init(&walk, raw);
-    return ps_json_walk_element(&walk, &element) ? element : PS_SLICE_NONE;
-}
-
 bool ps_plain_count(struct ps_slice raw, int64_t *ret)
 {
     int64_t count;
 
-    raw = ps_plain_first(raw);
+    raw = ps_raw_first(raw);
     if (raw.len == 0 || !ps_json_int(raw, &count) || count < 0) {
         return false;
     }
     *ret = count;
     return true;
-}
-
-static struct ps_slice trimmed(struct ps_slice text)
-{
-    while (text.len > 0 && memchr(" \t\r\n", text.ptr[0], 4) != NULL) {
-        text.ptr++;
-        text.len--;
-    }
-    while (text.len > 0 && memchr(" \t\r\n", text.ptr[text.len - 1], 4) != NULL) {
-        text.len--;
-    }
-    return text;
 }
 
 static bool take_json(struct ps_plain_decoder *decoder, struct ps_slice text)
@@ -120,7 +77,7 @@ static bool take_json(struct ps_plain_decoder *decoder, struct ps_slice text)
         decoder->base.broken = true;
         return false;
     }
-    return decoder->on_json(decoder, trimmed(text));
+    return decoder->on_json(decoder, ps_raw_trimmed(text));
 }
 
 /* ---- what was said ---- */
@@ -175,7 +132,7 @@ bool ps_plain_vectors(struct ps_plain_decoder *decoder, struct ps_slice raw)
     struct ps_json_walk walk;
     struct ps_slice vector;
 
-    if (!ps_raw_begins(ps_plain_first(raw), '[')) {
+    if (!ps_raw_begins(ps_raw_first(raw), '[')) {
         return ps_plain_vector(decoder, raw);
     }
     ps_json_walk_init(&walk, raw);
@@ -219,7 +176,7 @@ void ps_plain_note_finish(struct ps_plain_decoder *decoder, struct ps_slice raw)
     char word[6 * sizeof(decoder->finish_text)];
     size_t len;
 
-    raw = ps_plain_first(raw);
+    raw = ps_raw_first(raw);
     if (!ps_raw_says(raw) || raw.len > sizeof(word)) {
         return;
     }
@@ -281,9 +238,9 @@ static bool on_sse(void *arg, const struct ps_sse_event *event)
     bool goes_on = true;
 
     decoder->base.raw = event->raw;
-    if (!event->has_data || trimmed(event->data).len == 0) {
+    if (!event->has_data || ps_raw_trimmed(event->data).len == 0) {
         goes_on = ps_decoder_emit_kind(&decoder->base, PS_EVENT_PING);
-    } else if (ps_slice_eq(trimmed(event->data), PS_SLICE_LIT("[DONE]"))) {
+    } else if (ps_slice_eq(ps_raw_trimmed(event->data), PS_SLICE_LIT("[DONE]"))) {
         decoder->needs_finish = false;
         if (!decoder->said) {
             return ps_plain_broken(decoder, "The provider's stream ended without an answer.");

@@ -103,10 +103,6 @@ bool ps_plain_error(struct ps_plain_decoder *decoder, int status, struct ps_slic
                     struct ps_slice message);
 bool ps_plain_broken(struct ps_plain_decoder *decoder, const char *why);
 
-/* The member of an object by name; empty when it has none, or is null, or it is no object. */
-struct ps_slice ps_plain_member(struct ps_slice object, const char *name);
-/* The first element of an array, and what is no array as it is. */
-struct ps_slice ps_plain_first(struct ps_slice raw);
 /* Whether an "error" says that there is one. */
 static inline bool ps_plain_is_truthy(struct ps_slice raw)
 {

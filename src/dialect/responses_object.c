@@ -7,8 +7,9 @@
 
 #define PREFIX "gen_"
 
-struct ps_slice ps_responses_said(const struct ps_responses_writer *writer,
-                                  enum ps_responses_member member)
+/* What the request said about a member; len 0: nothing. */
+static struct ps_slice said_of(const struct ps_responses_writer *writer,
+                               enum ps_responses_member member)
 {
     const struct ps_request *request = writer->base.options.request;
 
@@ -16,26 +17,6 @@ struct ps_slice ps_responses_said(const struct ps_responses_writer *writer,
                    ps_raw_given(request->responses->raw[member])
                ? request->responses->raw[member]
                : PS_SLICE_NONE;
-}
-
-void ps_responses_write_id(const struct ps_responses_writer *writer, const char *prefix,
-                           int64_t number, struct ps_buf *out)
-{
-    struct ps_slice id = writer->base.options.id;
-    struct ps_buf whole;
-
-    if (ps_slice_starts(id, PS_SLICE_LIT(PREFIX))) {
-        id = ps_slice(id.ptr + sizeof(PREFIX) - 1, id.len - (sizeof(PREFIX) - 1));
-    }
-    ps_buf_init(&whole, 4096);
-    ps_buf_cstr(&whole, prefix);
-    ps_buf_slice(&whole, id);
-    if (number >= 0) {
-        ps_buf_byte(&whole, '_');
-        ps_buf_int(&whole, number);
-    }
-    ps_buf_json(out, ps_buf_view(&whole));
-    ps_buf_deinit(&whole);
 }
 
 static bool keeps(const struct ps_responses_writer *writer)
@@ -50,7 +31,7 @@ static bool keeps(const struct ps_responses_writer *writer)
 static void write_said(const struct ps_responses_writer *writer, struct ps_json_out *out,
                        enum ps_responses_member member, const char *otherwise)
 {
-    struct ps_slice raw = ps_responses_said(writer, member);
+    struct ps_slice raw = said_of(writer, member);
 
     ps_out_key(out, ps_responses_name(member));
     ps_out_raw(out, raw.len > 0 ? raw : ps_slice_cstr(otherwise));
@@ -148,7 +129,7 @@ void ps_responses_write_object(const struct ps_responses_writer *writer, const c
 
     ps_out_open(&out, '{');
     ps_out_key(&out, "id");
-    ps_responses_write_id(writer, "resp_", -1, buf);
+    ps_writer_write_id(&writer->base, "resp_", -1, buf);
     out.comma = true;
     ps_out_member_cstr(&out, "object", "response");
     ps_out_member_int(&out, "created_at", writer->base.options.created_s);
@@ -197,7 +178,7 @@ bool ps_responses_writer_kept(const struct ps_writer *base, struct ps_id *ret_id
                               struct ps_buf *buf)
 {
     const struct ps_responses_writer *writer = (const struct ps_responses_writer *)base;
-    struct ps_slice input = ps_responses_said(writer, PS_RESPONSES_INPUT);
+    struct ps_slice input = said_of(writer, PS_RESPONSES_INPUT);
     struct ps_slice id = base->options.id;
     struct ps_json_out out = ps_json_out(buf);
     char text[PS_ID_MAX] = "resp_";

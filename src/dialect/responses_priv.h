@@ -129,12 +129,6 @@ void ps_responses_writer_fail(struct ps_writer *writer, const struct ps_fault *f
 bool ps_responses_writer_kept(const struct ps_writer *writer, struct ps_id *ret_id,
                               struct ps_buf *out);
 
-/* What the request said about a member; len 0: nothing. */
-struct ps_slice ps_responses_said(const struct ps_responses_writer *writer,
-                                  enum ps_responses_member member);
-/* "<prefix>" and the characters of the answer's id; `number` behind it, below 0: none. */
-void ps_responses_write_id(const struct ps_responses_writer *writer, const char *prefix,
-                           int64_t number, struct ps_buf *out);
 /* The whole response object; `status` "in_progress" leaves the output out. `fault` may be NULL. */
 void ps_responses_write_object(const struct ps_responses_writer *writer, const char *status,
                                const struct ps_fault *fault, struct ps_buf *out);

@@ -82,7 +82,7 @@ static void write_item_id(const struct ps_responses_writer *writer, struct ps_bu
                                            [PS_RESPONSES_CALL] = "fc_",
                                            [PS_RESPONSES_CUSTOM_CALL] = "ctc_"};
 
-    ps_responses_write_id(writer, prefixes[writer->open], writer->index, out);
+    ps_writer_write_id(&writer->base, prefixes[writer->open], writer->index, out);
 }
 
 /* An event about the open item. */

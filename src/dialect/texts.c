@@ -31,31 +31,13 @@ static bool is_json(const struct ps_texts *texts, struct ps_slice text)
     return ps_json_scan_text(text, NULL, &limits, NULL, NULL) == PS_JSON_OK;
 }
 
-static bool is_space(char byte)
-{
-    return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
-}
-
-/* A JSON text begins with white space, maybe: walks want it to begin with itself. */
-static struct ps_slice trimmed(struct ps_slice text)
-{
-    while (text.len > 0 && is_space(text.ptr[0])) {
-        text = ps_slice(text.ptr + 1, text.len - 1);
-    }
-    while (text.len > 0 && is_space(text.ptr[text.len - 1])) {
-        text.len--;
-    }
-    return text;
-}
-
 static bool on_sse(void *arg, const struct ps_sse_event *event)
 {
     struct ps_texts *texts = arg;
     struct ps_decoder *base = &texts->base;
-    struct ps_slice text = trimmed(event->data);
+    struct ps_slice text = ps_raw_trimmed(event->data);
 
     base->raw = event->raw;
-    base->withheld = false;
     if (!event->has_data || text.len == 0) {
         return ps_decoder_emit_kind(base, PS_EVENT_PING);
     }
@@ -163,7 +145,7 @@ static enum ps_decode whole_finish(struct ps_texts *texts)
     }
     if (texts->scan.root != PS_JSON_OBJECT) {
         (void)ps_texts_break(texts, "The provider's answer is not a JSON object.");
-    } else if (texts->ops->on_whole(texts, trimmed(ps_buf_view(&texts->body))) &&
+    } else if (texts->ops->on_whole(texts, ps_raw_trimmed(ps_buf_view(&texts->body))) &&
                ps_decoder_emit_kind(base, PS_EVENT_RESULT)) {
         (void)ps_decoder_emit_kind(base, PS_EVENT_DONE);
     }
@@ -193,25 +175,6 @@ bool ps_texts_is_json(struct ps_slice text)
     static const struct ps_json_limits limits = {PS_JSON_MAX_DEPTH, 1000000};
 
     return ps_json_scan_text(text, NULL, &limits, NULL, NULL) == PS_JSON_OK;
-}
-
-struct ps_slice ps_texts_member(struct ps_slice object, const char *name)
-{
-    struct ps_slice found = PS_SLICE_NONE;
-    struct ps_json_walk walk;
-    struct ps_slice key;
-    struct ps_slice value;
-
-    if (!ps_raw_begins(object, '{')) {
-        return PS_SLICE_NONE;
-    }
-    ps_json_walk_init(&walk, object);
-    while (ps_json_walk_member(&walk, &key, &value)) {
-        if (ps_json_key_is(key, ps_slice_cstr(name))) {
-            found = value;
-        }
-    }
-    return ps_raw_given(found) ? found : PS_SLICE_NONE;
 }
 
 int64_t ps_texts_count(struct ps_slice raw)
@@ -342,13 +305,13 @@ int ps_texts_models(struct ps_slice body,
     if (!ps_texts_is_json(body)) {
         return -1;
     }
-    list = ps_texts_member(trimmed(body), "models");
+    list = ps_raw_member(ps_raw_trimmed(body), "models");
     if (!ps_raw_begins(list, '[')) {
         return -1;
     }
     ps_json_walk_init(&walk, list);
     while (ps_json_walk_element(&walk, &model)) {
-        struct ps_slice name = ps_texts_member(model, "name");
+        struct ps_slice name = ps_raw_member(model, "name");
         char id[ID_BYTES];
 
         if (ps_raw_says(name) && name.len <= sizeof(id)) {

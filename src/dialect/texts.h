@@ -44,9 +44,6 @@ void ps_texts_deinit(struct ps_decoder *base);
 enum ps_decode ps_texts_feed(struct ps_decoder *base, const char *ptr, size_t len);
 enum ps_decode ps_texts_finish(struct ps_decoder *base);
 
-/* The last member of an object with this name; empty when it has none, it is null, or this is no
- * object. */
-struct ps_slice ps_texts_member(struct ps_slice object, const char *name);
 /* Whether it is one whole JSON text: walks read no other. */
 bool ps_texts_is_json(struct ps_slice text);
 /* An integer from 0 on; -1: it is none. */

@@ -61,11 +61,9 @@ static void fault(int status, struct ps_slice body, struct ps_fault *ret_fault)
     struct ps_openai_error error;
 
     if (ps_json_scan_text(body, NULL, &limits, NULL, NULL) == PS_JSON_OK) {
-        while (body.len > 0 && body.ptr[0] != '{') {
-            body = ps_slice(body.ptr + 1, body.len - 1);
-        }
-        type = ps_plain_member(body, "error_type");
-        message = ps_plain_member(body, "error");
+        body = ps_raw_first(ps_raw_trimmed(body));
+        type = ps_raw_member(body, "error_type");
+        message = ps_raw_member(body, "error");
     }
     if (!ps_raw_begins(message, '"')) {
         ps_openai_fault(status, body, ret_fault); /* another server stands before it */
@@ -79,7 +77,7 @@ static void fault(int status, struct ps_slice body, struct ps_fault *ret_fault)
 
 static bool on_error(struct ps_plain_decoder *decoder, struct ps_slice json, struct ps_slice said)
 {
-    struct ps_slice type = ps_plain_member(json, "error_type");
+    struct ps_slice type = ps_raw_member(json, "error_type");
     struct ps_openai_error error = error_of(type, said);
     struct ps_event event = {.kind = PS_EVENT_FAULT, .usage = PS_USAGE_NONE};
     int status = status_of(type);
@@ -92,11 +90,11 @@ static bool on_error(struct ps_plain_decoder *decoder, struct ps_slice json, str
 
 static void take_details(struct ps_plain_decoder *decoder, struct ps_slice details)
 {
-    struct ps_slice prefill = ps_plain_member(details, "prefill");
+    struct ps_slice prefill = ps_raw_member(details, "prefill");
 
-    ps_plain_note_finish(decoder, ps_plain_member(details, "finish_reason"));
-    (void)ps_plain_count(ps_plain_member(details, "generated_tokens"), &decoder->usage.output);
-    if (!ps_plain_count(ps_plain_member(details, "input_length"), &decoder->usage.input) &&
+    ps_plain_note_finish(decoder, ps_raw_member(details, "finish_reason"));
+    (void)ps_plain_count(ps_raw_member(details, "generated_tokens"), &decoder->usage.output);
+    if (!ps_plain_count(ps_raw_member(details, "input_length"), &decoder->usage.input) &&
         ps_raw_begins(prefill, '[') && ps_build_count(prefill) > 0) {
         decoder->usage.input = (int64_t)ps_build_count(prefill);
     }
@@ -106,11 +104,11 @@ static void take_details(struct ps_plain_decoder *decoder, struct ps_slice detai
  */
 static bool on_token(struct ps_plain_decoder *decoder, struct ps_slice json, struct ps_slice token)
 {
-    struct ps_slice special = ps_plain_member(token, "special");
-    struct ps_slice whole = ps_plain_member(json, "generated_text");
-    struct ps_slice details = ps_plain_member(json, "details");
+    struct ps_slice special = ps_raw_member(token, "special");
+    struct ps_slice whole = ps_raw_member(json, "generated_text");
+    struct ps_slice details = ps_raw_member(json, "details");
 
-    if (!ps_raw_begins(special, 't') && !ps_plain_say(decoder, ps_plain_member(token, "text"))) {
+    if (!ps_raw_begins(special, 't') && !ps_plain_say(decoder, ps_raw_member(token, "text"))) {
         return false;
     }
     decoder->said = true;
@@ -123,10 +121,10 @@ static bool on_token(struct ps_plain_decoder *decoder, struct ps_slice json, str
 
 static bool on_json(struct ps_plain_decoder *decoder, struct ps_slice json)
 {
-    struct ps_slice object = ps_plain_first(json); /* "/" gives an array of one */
-    struct ps_slice error = ps_plain_member(object, "error");
-    struct ps_slice token = ps_plain_member(object, "token");
-    struct ps_slice text = ps_plain_member(object, "generated_text");
+    struct ps_slice object = ps_raw_first(json); /* "/" gives an array of one */
+    struct ps_slice error = ps_raw_member(object, "error");
+    struct ps_slice token = ps_raw_member(object, "token");
+    struct ps_slice text = ps_raw_member(object, "generated_text");
 
     if (ps_plain_is_truthy(error)) {
         return on_error(decoder, object, error);
@@ -137,7 +135,7 @@ static bool on_json(struct ps_plain_decoder *decoder, struct ps_slice json)
     if (!ps_raw_begins(text, '"')) {
         return ps_plain_broken(decoder, "The provider's answer has no generated_text.");
     }
-    take_details(decoder, ps_plain_member(object, "details"));
+    take_details(decoder, ps_raw_member(object, "details"));
     return ps_plain_say(decoder, text);
 }
 

@@ -14,31 +14,14 @@ static struct ps_slice name_or(struct ps_slice name, const char *fallback)
     return name.len > 0 ? name : ps_slice_cstr(fallback);
 }
 
-/* A member whose name comes from the configuration. */
-static struct ps_slice member_of(struct ps_slice object, struct ps_slice name)
-{
-    struct ps_slice found = PS_SLICE_NONE;
-    struct ps_json_walk walk;
-    struct ps_slice key;
-    struct ps_slice value;
-
-    ps_json_walk_init(&walk, object);
-    while (ps_json_walk_member(&walk, &key, &value)) {
-        if (ps_json_key_is(key, name)) {
-            found = value;
-        }
-    }
-    return found;
-}
-
 /* ---- generate ---- */
 
 static void take_counts(struct ps_plain_decoder *decoder, struct ps_slice json)
 {
     int64_t more;
 
-    (void)ps_plain_count(ps_plain_member(json, "num_input_tokens"), &decoder->usage.input);
-    if (ps_plain_count(ps_plain_member(json, "num_output_tokens"), &more)) {
+    (void)ps_plain_count(ps_raw_member(json, "num_input_tokens"), &decoder->usage.input);
+    if (ps_plain_count(ps_raw_member(json, "num_output_tokens"), &more)) {
         int64_t sum = decoder->usage.output < 0 ? 0 : decoder->usage.output;
 
         decoder->usage.output = more < INT64_MAX - sum ? sum + more : INT64_MAX;
@@ -59,12 +42,12 @@ static bool on_generated(struct ps_plain_decoder *decoder, struct ps_slice json)
 {
     const struct ps_dialect_settings *settings = decoder->base.options.settings;
     struct ps_slice text =
-        ps_plain_first(member_of(json, name_or(settings->text_at, "text_output")));
-    struct ps_slice reason = ps_plain_member(json, "finish_reason");
+        ps_raw_first(ps_raw_member_of(json, name_or(settings->text_at, "text_output")));
+    struct ps_slice reason = ps_raw_member(json, "finish_reason");
 
     take_counts(decoder, json);
     if (reason.len == 0) {
-        reason = ps_plain_member(ps_plain_member(json, "details"), "finish_reason");
+        reason = ps_raw_member(ps_raw_member(json, "details"), "finish_reason");
     }
     guess_finish(decoder);
     ps_plain_note_finish(decoder, reason);
@@ -78,7 +61,7 @@ static bool on_generated(struct ps_plain_decoder *decoder, struct ps_slice json)
 
 static struct ps_slice tensor_named(struct ps_slice json, struct ps_slice name)
 {
-    struct ps_slice outputs = ps_plain_member(json, "outputs");
+    struct ps_slice outputs = ps_raw_member(json, "outputs");
     struct ps_json_walk walk;
     struct ps_slice tensor;
 
@@ -87,7 +70,7 @@ static struct ps_slice tensor_named(struct ps_slice json, struct ps_slice name)
     }
     ps_json_walk_init(&walk, outputs);
     while (ps_json_walk_element(&walk, &tensor)) {
-        struct ps_slice raw = ps_plain_member(tensor, "name");
+        struct ps_slice raw = ps_raw_member(tensor, "name");
 
         if (ps_raw_begins(raw, '"') && ps_json_key_is(raw, name)) {
             return tensor;
@@ -154,9 +137,9 @@ static bool on_embedded(struct ps_plain_decoder *decoder, struct ps_slice json)
 {
     const struct ps_dialect_settings *settings = decoder->base.options.settings;
     struct ps_slice tensor = tensor_named(json, name_or(settings->vector_at, "embedding"));
-    struct ps_slice data = ps_plain_member(tensor, "data");
-    int64_t rows = rows_of(ps_plain_member(tensor, "shape"));
-    bool nested = ps_raw_begins(ps_plain_first(data), '[');
+    struct ps_slice data = ps_raw_member(tensor, "data");
+    int64_t rows = rows_of(ps_raw_member(tensor, "shape"));
+    bool nested = ps_raw_begins(ps_raw_first(data), '[');
     uint32_t wanted = decoder->base.options.memo;
 
     if (!ps_raw_begins(data, '[')) {
@@ -176,9 +159,9 @@ static bool on_inferred(struct ps_plain_decoder *decoder, struct ps_slice json)
 {
     const struct ps_dialect_settings *settings = decoder->base.options.settings;
     struct ps_slice tensor = tensor_named(json, name_or(settings->text_at, "text_output"));
-    struct ps_slice text = ps_plain_first(ps_plain_member(tensor, "data"));
+    struct ps_slice text = ps_raw_first(ps_raw_member(tensor, "data"));
 
-    text = ps_plain_first(text); /* [1,1] may come nested */
+    text = ps_raw_first(text); /* [1,1] may come nested */
     return ps_raw_begins(text, '"') ? ps_plain_say(decoder, text) : true;
 }
 
@@ -186,7 +169,7 @@ static bool on_inferred(struct ps_plain_decoder *decoder, struct ps_slice json)
 
 static bool on_json(struct ps_plain_decoder *decoder, struct ps_slice json)
 {
-    struct ps_slice error = ps_plain_member(json, "error");
+    struct ps_slice error = ps_raw_member(json, "error");
 
     if (!ps_raw_begins(json, '{')) {
         return ps_plain_broken(decoder, "The provider's answer is not a JSON object.");
@@ -197,8 +180,8 @@ static bool on_json(struct ps_plain_decoder *decoder, struct ps_slice json)
     if (decoder->base.options.operation == PS_OP_EMBED) {
         return on_embedded(decoder, json);
     }
-    return ps_plain_member(json, "outputs").len > 0 ? on_inferred(decoder, json)
-                                                    : on_generated(decoder, json);
+    return ps_raw_member(json, "outputs").len > 0 ? on_inferred(decoder, json)
+                                                  : on_generated(decoder, json);
 }
 
 int ps_triton_decoder_init(struct ps_decoder *base, struct ps_slice content_type)
