@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "penstock/base/json_scan.h"
-#include "penstock/dialect/dialect.h"
-
-#include <stdlib.h>
+#include "decoder_rig.h"
 
 /*
  * First byte: how the answer is read; the rest: the answer. Fed whole and in pieces of the size
@@ -16,67 +13,22 @@ static const enum ps_family doors[] = {PS_FAMILY_ANTHROPIC, PS_FAMILY_OPENAI};
 #define DOORS (sizeof(doors) / sizeof(doors[0]))
 
 struct outcome {
-    enum ps_decode result;
-    enum ps_fault_kind fault;
-    uint64_t events; /* a hash of what was told */
-    size_t count;
+    struct rig_told told;
     const char *body;
     size_t body_len;
     size_t raw_len; /* bytes of the body that were in raws */
     bool fields;
-    bool ended;
-    bool done;
     struct ps_writer *writers[DOORS];
     bool failed[DOORS]; /* its writer has refused */
     struct ps_buf out[DOORS];
 };
-
-static void mix(struct outcome *out, const void *ptr, size_t len)
-{
-    const unsigned char *bytes = ptr;
-
-    for (size_t i = 0; i < len; i++) {
-        out->events = (out->events ^ bytes[i]) * UINT64_C(0x100000001b3);
-    }
-}
-
-static void mix_slice(struct outcome *out, struct ps_slice text)
-{
-    mix(out, &text.len, sizeof(text.len));
-    mix(out, text.ptr, text.len);
-}
-
-static void mix_event(struct outcome *out, const struct ps_event *event)
-{
-    mix(out, &event->kind, sizeof(event->kind));
-    mix(out, &event->block, sizeof(event->block));
-    mix_slice(out, event->text);
-    mix_slice(out, event->finish_text);
-    mix(out, &event->usage, sizeof(event->usage));
-    if (event->kind == PS_EVENT_TOOL_CALL && event->tool != NULL) {
-        mix_slice(out, event->tool->id);
-        mix_slice(out, event->tool->name);
-    }
-    if (event->kind == PS_EVENT_REASONING && event->thought != NULL) {
-        mix_slice(out, event->thought->signature);
-        mix_slice(out, event->thought->redacted);
-    }
-    if (event->kind == PS_EVENT_CITATION && event->citation != NULL) {
-        mix_slice(out, event->citation->url);
-        mix_slice(out, event->citation->title);
-        mix_slice(out, event->citation->quote);
-    }
-    if (event->fault != NULL) {
-        mix(out, event->fault->message, strlen(event->fault->message));
-    }
-}
 
 static bool on_event(void *arg, const struct ps_event *event)
 {
     struct outcome *out = arg;
     struct ps_fault fault;
 
-    if (out->ended) {
+    if (out->told.ended) {
         if (event->kind != PS_EVENT_OPAQUE || event->raw.len != 1) {
             abort(); /* nothing follows the end but the LF of a CRLF that was cut */
         }
@@ -89,8 +41,8 @@ static bool on_event(void *arg, const struct ps_event *event)
         }
         out->raw_len += event->raw.len;
     }
-    out->done = event->kind == PS_EVENT_DONE;
-    out->ended = out->done || event->kind == PS_EVENT_FAULT;
+    out->told.done = event->kind == PS_EVENT_DONE;
+    out->told.ended = out->told.done || event->kind == PS_EVENT_FAULT;
     for (size_t i = 0; i < DOORS; i++) {
         if (out->writers[i] != NULL && !out->failed[i]) {
             out->failed[i] = ps_writer_event(out->writers[i], event, &out->out[i], &fault) != 0;
@@ -99,8 +51,7 @@ static bool on_event(void *arg, const struct ps_event *event)
     if (event->kind == PS_EVENT_OPAQUE || event->kind == PS_EVENT_PING) {
         return true; /* their number depends on the cuts */
     }
-    out->count++;
-    mix_event(out, event);
+    rig_mix_event(&out->told, event);
     return true;
 }
 
@@ -124,24 +75,17 @@ static void open_writers(struct outcome *out, uint8_t how, struct ps_arena *aren
     }
 }
 
-/* Arguments may nest as deep as is allowed, and then stand inside an answer. */
-static bool is_json(struct ps_slice text)
-{
-    static const struct ps_json_limits limits = {PS_JSON_MAX_DEPTH, 1000000};
-    enum ps_json_error error = ps_json_scan_text(text, NULL, &limits, NULL, NULL);
-
-    return error == PS_JSON_OK || error == PS_JSON_DEPTH;
-}
-
 static void close_writers(struct outcome *out, uint8_t how)
 {
     static const struct ps_answer_info info;
     bool whole = (how & 8) != 0;
 
     for (size_t i = 0; i < DOORS; i++) {
-        if (out->done && !out->failed[i]) {
+        if (out->told.done && !out->failed[i]) {
             ps_writer_end(out->writers[i], &info, &out->out[i]);
-            if (out->out[i].failed || (whole && !is_json(ps_buf_view(&out->out[i])))) {
+            if (whole) {
+                rig_expect_json(&out->out[i]);
+            } else if (out->out[i].failed) {
                 abort();
             }
         }
@@ -150,7 +94,7 @@ static void close_writers(struct outcome *out, uint8_t how)
     }
 }
 
-static void run(uint8_t how, const char *ptr, size_t len, size_t step, struct outcome *out)
+static struct rig_told run(uint8_t how, const char *ptr, size_t len, size_t step)
 {
     struct ps_decoder_options options = {
         .operation = (how & 2) != 0 ? PS_OP_COUNT_TOKENS : PS_OP_CHAT,
@@ -160,57 +104,24 @@ static void run(uint8_t how, const char *ptr, size_t len, size_t step, struct ou
         .event_bytes = 16384,
     };
     bool writes = options.fields && options.operation == PS_OP_CHAT;
+    struct outcome out = {.body = ptr, .body_len = len, .fields = options.fields};
     struct ps_arena arena;
-    struct ps_decoder *decoder;
 
-    *out = (struct outcome){.body = ptr, .body_len = len, .fields = options.fields};
     ps_arena_init(&arena, 65536);
     if (writes) {
-        open_writers(out, how, &arena);
+        open_writers(&out, how, &arena);
     }
-    decoder = ps_decoder_new(ps_dialect_find("anthropic"), &options, &arena, on_event, out);
-    if (decoder == NULL) {
-        abort();
-    }
-    for (size_t at = 0; at < len && out->result == PS_DECODE_OK; at += step) {
-        out->result = ps_decoder_feed(decoder, ptr + at, step < len - at ? step : len - at);
-    }
-    if (out->result == PS_DECODE_OK) {
-        out->result = ps_decoder_finish(decoder);
-    }
-    if (out->result == PS_DECODE_BROKEN) {
-        out->fault = ps_decoder_fault(decoder)->kind;
-        if (out->fault == PS_FAULT_NONE || ps_decoder_fault(decoder)->message[0] == '\0') {
-            abort();
-        }
-    } else if (!out->ended) {
-        abort(); /* a good answer has an end */
-    }
-    ps_decoder_free(decoder);
+    rig_feed(ps_decoder_new(ps_dialect_find("anthropic"), &options, &arena, on_event, &out), ptr,
+             len, step, &out.told);
     if (writes) {
-        close_writers(out, how);
+        close_writers(&out, how);
     }
     ps_arena_deinit(&arena);
+    return out.told;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static bool ready;
-    struct outcome whole;
-    struct outcome pieces;
-
-    if (!ready && ps_dialect_global_init() != 0) {
-        abort();
-    }
-    ready = true;
-    if (size < 2) {
-        return 0;
-    }
-    run(data[0], (const char *)data + 2, size - 2, SIZE_MAX / 2, &whole);
-    run(data[0], (const char *)data + 2, size - 2, (size_t)data[1] % 64 + 1, &pieces);
-    if (whole.result != pieces.result || whole.fault != pieces.fault ||
-        whole.count != pieces.count || whole.events != pieces.events) {
-        abort();
-    }
+    (void)rig_fuzz(data, size, run);
     return 0;
 }
