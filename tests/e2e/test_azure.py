@@ -9,7 +9,6 @@ from openai import OpenAI
 
 from support import fake as up
 from support.gateway import Gateway, config, provider
-from support.raw import events
 
 DEPLOYMENT = "/openai/deployments/up-model"
 VERSION = "?api-version=2024-10-21"
@@ -19,17 +18,6 @@ def azure(fake, path="", **more):
     """A configuration with the fake as Azure."""
     url = f"http://{fake.host}:{fake.port}{path}"
     return config(fake, providers={"up": provider(fake, dialect="azure", base_url=url, **more)})
-
-def cut_events(gateway):
-    """The events of a streamed chat that breaks off."""
-    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
-    with gateway.connect() as connection:
-        connection.request(
-            "POST", "/v1/chat/completions", [("Content-Type", "application/json")], json.dumps(body).encode()
-        )
-        answer = connection.read_head()
-        data, _ = connection.read_cut(answer)
-    return events(data)
 
 
 @pytest.fixture(scope="module")
@@ -137,4 +125,4 @@ def test_a_missing_deployment_is_a_missing_model(fake, start):
 def test_a_cut_stream_says_so(fake, start):
     gateway = start(azure(fake, api_version="2024-10-21"))
     fake.then(up.script(up.delta("Hel"), "finish"))
-    assert "error" in cut_events(gateway)[-1]
+    assert "error" in gateway.cut_chat()[-1]

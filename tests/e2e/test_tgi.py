@@ -8,26 +8,13 @@ from openai import OpenAI
 
 from support import fake as up
 from support.gateway import Gateway, config, provider
+from support.probed import WithHealth
 from support.raw import events
-
-
-class Server(up.Fake):
-    """A fake that tells its health beside what a test lines up."""
-
-    def __init__(self):
-        super().__init__()
-        self.asked = up.Gate()
-
-    def _handler(self, request):
-        if request.target != "/health":
-            return super()._handler(request)
-        self.asked.open()
-        return up.whole({})
 
 
 @pytest.fixture
 def fake():
-    with Server() as fake:
+    with WithHealth("/health") as fake:
         yield fake
 
 
@@ -51,21 +38,10 @@ def end(text, reason="eos_token"):
     details = {"finish_reason": reason, "generated_tokens": 3, "input_length": 7, "seed": None}
     return token("</s>", True, text, details)
 
-def cut_events(gateway):
-    """The events of a streamed chat that breaks off."""
-    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
-    with gateway.connect() as connection:
-        connection.request(
-            "POST", "/v1/chat/completions", [("Content-Type", "application/json")], json.dumps(body).encode()
-        )
-        answer = connection.read_head()
-        data, _ = connection.read_cut(answer)
-    return events(data)
-
 
 @pytest.fixture(scope="module")
 def server():
-    with Server() as fake, Gateway(tgi(fake)) as gateway:
+    with WithHealth("/health") as fake, Gateway(tgi(fake)) as gateway:
         yield gateway, fake
 
 
@@ -122,14 +98,14 @@ def test_errors(fake, start):
     assert reply.status == 400
     assert reply.json()["error"]["code"] == "context_length_exceeded"
     fake.then(up.script(token("a"), b'data:{"error":"gone","error_type":"generation"}\n\n', "finish"))
-    found = cut_events(gateway)
+    found = gateway.cut_chat()
     assert "gone" in found[-1]["error"]["message"]
 
 
 def test_a_stream_without_its_last_token_is_incomplete(fake, start):
     gateway = start(tgi(fake))
     fake.then(up.script(token("a"), "finish"))
-    found = cut_events(gateway)
+    found = gateway.cut_chat()
     assert "error" in found[-1]
     assert "[DONE]" not in found
 

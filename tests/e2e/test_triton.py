@@ -8,28 +8,15 @@ from openai import OpenAI
 
 from support import fake as up
 from support.gateway import Gateway, config, provider
+from support.probed import WithHealth
 from support.raw import events
 
 MODEL = "/v2/models/up-model"
 
 
-class Server(up.Fake):
-    """A fake that tells its health beside what a test lines up."""
-
-    def __init__(self):
-        super().__init__()
-        self.asked = up.Gate()
-
-    def _handler(self, request):
-        if request.target != "/v2/health/ready":
-            return super()._handler(request)
-        self.asked.open()
-        return up.whole({})
-
-
 @pytest.fixture
 def fake():
-    with Server() as fake:
+    with WithHealth("/v2/health/ready") as fake:
         yield fake
 
 
@@ -46,21 +33,10 @@ def generated(text, **more):
 def event(value):
     return b"data: " + json.dumps(value).encode() + b"\n\n"
 
-def cut_events(gateway):
-    """The events of a streamed chat that breaks off."""
-    body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
-    with gateway.connect() as connection:
-        connection.request(
-            "POST", "/v1/chat/completions", [("Content-Type", "application/json")], json.dumps(body).encode()
-        )
-        answer = connection.read_head()
-        data, _ = connection.read_cut(answer)
-    return events(data)
-
 
 @pytest.fixture(scope="module")
 def server():
-    with Server() as fake, Gateway(triton(fake)) as gateway:
+    with WithHealth("/v2/health/ready") as fake, Gateway(triton(fake)) as gateway:
         yield gateway, fake
 
 
@@ -202,7 +178,7 @@ def test_a_refused_stream_keeps_its_words(fake, start):
 def test_an_error_inside_a_stream(fake, start):
     gateway = start(triton(fake))
     fake.then(up.script(event(generated("a")), event({"error": "it broke"}), "finish"))
-    found = cut_events(gateway)
+    found = gateway.cut_chat()
     assert "it broke" in found[-1]["error"]["message"]
     assert "[DONE]" not in found
     fake.then(up.script("finish"))

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import threading
 
-from .raw import PATIENCE, Connection
+from .raw import PATIENCE, Connection, events
 
 # The sanitizers slow the start down; nothing here measures time.
 START_PATIENCE = 60.0
@@ -286,6 +286,13 @@ class Gateway:
         connection.request(
             "POST", path, [("Content-Type", "application/json"), *headers], json.dumps(request).encode()
         )
+
+    def cut_chat(self):
+        """The events of a streamed chat that breaks off."""
+        with self.connect() as connection:
+            self.open_chat(connection)
+            data, _ = connection.read_cut(connection.read_head())
+        return events(data)
 
     def metrics(self):
         """Samples of /metrics: {(name, frozenset of labels): value}."""

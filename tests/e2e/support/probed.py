@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A fake whose health is probed: the probes are answered at once and are none of the test's requests."""
+"""Fakes whose health is probed: the probes are answered at once and are none of the test's requests."""
+
+from . import fake as up
 
 
 class Probed:
@@ -24,3 +26,18 @@ class Probed:
             exchange.whole(b"well", content_type="text/plain")
         else:
             self._queue.pop(0)(exchange)
+
+
+class WithHealth(up.Fake):
+    """A fake whose health has a path of its own."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.asked = up.Gate()
+        self._path = path
+
+    def _handler(self, request):
+        if request.target != self._path:
+            return super()._handler(request)
+        self.asked.open()
+        return up.whole({})
