@@ -112,12 +112,13 @@ static struct ps_slice bearer(struct ps_slice value)
     return ps_slice_trim(ps_slice(value.ptr + scheme.len, value.len - scheme.len));
 }
 
-#define CREDENTIALS 3
+#define CREDENTIALS 4
 
 /* What was presented, in the order we look: a header that comes twice counts as none. */
 static void presented(const struct ps_conn *conn, struct ps_slice *ret)
 {
-    static const char *const names[CREDENTIALS] = {"authorization", "x-api-key", "api-key"};
+    static const char *const names[CREDENTIALS] = {"authorization", "x-api-key", "api-key",
+                                                   "x-goog-api-key"};
     for (size_t i = 0; i < CREDENTIALS; i++) {
         size_t count = 0;
         struct ps_slice value = ps_http_value(conn->request.head, names[i], &count);
@@ -142,7 +143,8 @@ int ps_access_identify(struct ps_conn *conn, struct ps_fault *fault)
     }
     return ps_fault_set(
         fault, PS_FAULT_UNAUTHORIZED, NULL,
-        "A valid API key is needed, in \"Authorization: Bearer …\", \"x-api-key\" or \"api-key\".");
+        "A valid API key is needed, in \"Authorization: Bearer …\", \"x-api-key\", \"api-key\" or "
+        "\"x-goog-api-key\".");
 }
 
 struct ps_slice ps_access_credential(const struct ps_conn *conn)

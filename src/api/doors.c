@@ -17,7 +17,7 @@
 
 /*
  * First match wins; HEAD goes with GET, OPTIONS with all. A path that ends with '/' is a prefix; a
- * segment '*' is any one that is not empty.
+ * segment '*' is any one that is not empty; "**" is any text that is not, up to what stands behind.
  */
 static const struct ps_door doors[] = {
     {"/generate", "generate", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_GENERATE, PS_OP_CHAT, false,
@@ -107,9 +107,22 @@ static bool may_pass(struct ps_slice path)
     return true;
 }
 
+static bool ends_with(struct ps_slice text, struct ps_slice end)
+{
+    return text.len >= end.len &&
+           ps_slice_eq(ps_slice(text.ptr + text.len - end.len, end.len), end);
+}
+
 /* Segment by segment, where a row has a '*'. */
 static bool matches(struct ps_slice known, struct ps_slice path)
 {
+    const char *any = memmem(known.ptr, known.len, "**", 2);
+    if (any != NULL) {
+        struct ps_slice before = ps_slice(known.ptr, (size_t)(any - known.ptr));
+        struct ps_slice behind = ps_slice(any + 2, known.len - before.len - 2);
+        return path.len > before.len + behind.len && ps_slice_starts(path, before) &&
+               ends_with(path, behind);
+    }
     size_t i = 0;
     size_t j = 0;
     while (i < known.len) {

@@ -140,6 +140,14 @@ static void on_previous(void *arg)
     }
 }
 
+/* What is relayed stands behind the provider's own "/v1". */
+static struct ps_slice path_of(const struct ps_door *door, struct ps_slice path)
+{
+    static const struct ps_slice version = PS_SLICE_INIT("/v1");
+    return door->operation == PS_OP_PASS ? ps_slice(path.ptr + version.len, path.len - version.len)
+                                         : path;
+}
+
 int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault)
 {
     struct ps_conn_request *request = &conn->request;
@@ -150,7 +158,7 @@ int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault)
         .operation = request->door->operation,
         .identity = request->identity,
         .method = head->method_text,
-        .path = ps_slice(head->path.ptr + 3, head->path.len - 3), /* behind "/v1" */
+        .path = path_of(request->door, head->path),
         .query = head->query,
         .content_type = ps_http_value(head, "content-type", NULL),
         .accept = ps_http_value(head, "accept", NULL),
@@ -215,11 +223,11 @@ static int make_writer(struct ps_conn *conn, const struct ps_answer *answer)
 {
     struct ps_conn_request *request = &conn->request;
     enum ps_writer_mode mode = request->want_text ? PS_WRITER_TEXT
-                               : answer->stream   ? PS_WRITER_SSE
+                               : answer->stream   ? PS_WRITER_STREAM
                                                   : PS_WRITER_WHOLE;
     request->writer = ps_exchange_writer(request->exchange, mode);
     request->whole = mode == PS_WRITER_WHOLE;
-    request->sse = mode == PS_WRITER_SSE;
+    request->sse = mode == PS_WRITER_STREAM;
     return request->writer != NULL ? 0 : -1;
 }
 

@@ -55,12 +55,14 @@ static void no_such_model(struct ps_conn *conn, struct ps_slice id)
 
 static void answer_models(struct ps_conn *conn)
 {
-    struct ps_slice prefix = PS_SLICE_LIT("/v1/models/");
+    struct ps_slice prefix = ps_slice_cstr(conn->request.door->path); /* ends with '/': of one */
     struct ps_slice path = conn->request.head->path;
-    /* Anthropic's clients say so by their header; the path is the same. */
-    enum ps_family shape = ps_http_value(conn->request.head, "anthropic-version", NULL).len > 0
-                               ? PS_FAMILY_ANTHROPIC
-                               : PS_FAMILY_OPENAI;
+    /* Anthropic's clients say so by their header; the path is OpenAI's. */
+    enum ps_family shape = conn->request.door->family;
+    if (shape == PS_FAMILY_OPENAI &&
+        ps_http_value(conn->request.head, "anthropic-version", NULL).len > 0) {
+        shape = PS_FAMILY_ANTHROPIC;
+    }
     struct ps_buf out;
     ps_buf_init(&out, MODELS_BYTES);
     if (path.len > prefix.len) {

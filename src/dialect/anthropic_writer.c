@@ -18,7 +18,7 @@
 
 static bool is_stream(const struct ps_anthropic_writer *writer)
 {
-    return writer->base.options.mode == PS_WRITER_SSE;
+    return writer->base.options.mode == PS_WRITER_STREAM;
 }
 
 int ps_anthropic_writer_init(struct ps_writer *base)
@@ -26,7 +26,7 @@ int ps_anthropic_writer_init(struct ps_writer *base)
     struct ps_anthropic_writer *writer = (struct ps_anthropic_writer *)base;
     size_t max = base->options.max_bytes;
 
-    if (base->options.operation != PS_OP_CHAT || base->options.mode != PS_WRITER_SSE) {
+    if (base->options.operation != PS_OP_CHAT || base->options.mode != PS_WRITER_STREAM) {
         base->options.mode = PS_WRITER_WHOLE;
     }
     writer->usage = PS_USAGE_NONE;

@@ -311,6 +311,35 @@ int ps_dialect_models(const struct ps_dialect *dialect, struct ps_slice body,
     return dialect->models != NULL ? dialect->models(body, fn, arg) : -1;
 }
 
+/* ---- lists of models ---- */
+
+static const struct ps_dialect *lister(const struct ps_dialect *dialect)
+{
+    return dialect->write_model != NULL ? dialect : &ps_dialect_openai;
+}
+
+void ps_dialect_write_model(const struct ps_dialect *dialect, const struct ps_model_info *model,
+                            struct ps_buf *out)
+{
+    lister(dialect)->write_model(model, out);
+}
+
+void ps_dialect_write_models_begin(const struct ps_dialect *dialect, struct ps_buf *out)
+{
+    ps_buf_cstr(out, lister(dialect)->models_begin);
+}
+
+void ps_dialect_write_models_end(const struct ps_dialect *dialect, struct ps_slice first,
+                                 struct ps_slice last, struct ps_buf *out)
+{
+    dialect = lister(dialect);
+    if (dialect->write_models_end != NULL) {
+        dialect->write_models_end(first, last, out);
+    } else {
+        ps_buf_cstr(out, "]}");
+    }
+}
+
 /* ---- writer ---- */
 
 bool ps_dialect_has_writer(const struct ps_dialect *dialect, enum ps_operation operation)
@@ -359,8 +388,9 @@ void ps_writer_free(struct ps_writer *writer)
 const char *ps_writer_content_type(const struct ps_writer *writer)
 {
     switch (writer->options.mode) {
-    case PS_WRITER_SSE:
-        return "text/event-stream; charset=utf-8";
+    case PS_WRITER_STREAM:
+        return writer->dialect->stream_type != NULL ? writer->dialect->stream_type
+                                                    : "text/event-stream; charset=utf-8";
     case PS_WRITER_TEXT:
         return "text/plain; charset=utf-8";
     case PS_WRITER_WHOLE:

@@ -84,7 +84,13 @@ struct ps_dialect {
                         struct ps_buf *out);
     void (*write_fault_event)(const struct ps_fault *fault, struct ps_slice request_id,
                               struct ps_buf *out);
-    const char *ping; /* keeps its streams alive */
+    const char *ping;        /* keeps its streams alive; "": nothing can; NULL: a comment of SSE */
+    const char *stream_type; /* content type of its streams; NULL: text/event-stream */
+    /* Lists of models. NULL: in OpenAI's shape */
+    const char *models_begin;
+    void (*write_model)(const struct ps_model_info *model, struct ps_buf *out);
+    void (*write_models_end)(struct ps_slice first, struct ps_slice last,
+                             struct ps_buf *out); /* NULL: "]}" */
 
     /* Bits per operation; both 0: a front only. */
     unsigned own;        /* asked byte for byte by its own family */

@@ -31,7 +31,7 @@ static int write_text(struct ps_generate_writer *writer, struct ps_slice text, s
     case PS_WRITER_TEXT:
         ps_buf_slice(out, text);
         return 0;
-    case PS_WRITER_SSE:
+    case PS_WRITER_STREAM:
         ps_buf_cstr(out, "data: {\"text\":");
         ps_buf_json(out, text);
         ps_buf_cstr(out, "}\n\n");
@@ -199,7 +199,7 @@ void ps_generate_writer_end(struct ps_writer *base, const struct ps_answer_info 
     case PS_WRITER_WHOLE:
         write_whole(writer, info, out);
         break;
-    case PS_WRITER_SSE:
+    case PS_WRITER_STREAM:
         write_last_event(writer, info, out);
         break;
     case PS_WRITER_TEXT:

@@ -82,6 +82,8 @@ const struct ps_dialect ps_dialect_openai = {
     .writer_deinit = ps_openai_writer_deinit,
     .writer_event = ps_openai_writer_event,
     .writer_end = ps_openai_writer_end,
+    .models_begin = "{\"object\":\"list\",\"data\":[",
+    .write_model = ps_openai_write_model,
     .write_fault = write_fault,
     .write_fault_event = write_fault_event,
 };

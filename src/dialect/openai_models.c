@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "openai_priv.h"
 
-/* The list of models: {"data":[{"id":…}, …]}, or a bare array of the same. */
+/* The list of models: {"data":[{"id":…}, …]}, or a bare array of the same; and ours. */
 
 #define ID_BYTES 512
 
@@ -100,4 +100,15 @@ int ps_openai_models(struct ps_slice body,
         }
     }
     return 0;
+}
+
+void ps_openai_write_model(const struct ps_model_info *model, struct ps_buf *out)
+{
+    ps_buf_cstr(out, "{\"id\":");
+    ps_buf_json(out, model->id);
+    ps_buf_cstr(out, ",\"object\":\"model\",\"created\":");
+    ps_buf_int(out, model->created_s);
+    ps_buf_cstr(out, ",\"owned_by\":");
+    ps_buf_json(out, model->owner);
+    ps_buf_byte(out, '}');
 }

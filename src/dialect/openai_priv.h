@@ -241,6 +241,7 @@ void ps_openai_fault_of(int status, const struct ps_openai_error *error,
 void ps_openai_fault(int status, struct ps_slice body, struct ps_fault *ret_fault);
 int ps_openai_models(struct ps_slice body,
                      void (*fn)(void *arg, struct ps_slice id, struct ps_slice object), void *arg);
+void ps_openai_write_model(const struct ps_model_info *model, struct ps_buf *out);
 int ps_openai_models_global_init(void);
 void ps_openai_models_global_deinit(void);
 

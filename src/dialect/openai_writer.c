@@ -24,7 +24,7 @@ static const char *id_prefix(const struct ps_openai_writer *writer)
 void ps_openai_write_head(const struct ps_openai_writer *writer, struct ps_buf *out)
 {
     const char *object = !ps_openai_is_chat(writer)                   ? "text_completion"
-                         : writer->base.options.mode == PS_WRITER_SSE ? "chat.completion.chunk"
+                         : writer->base.options.mode == PS_WRITER_STREAM ? "chat.completion.chunk"
                                                                       : "chat.completion";
 
     ps_buf_cstr(out, "{\"id\":");
@@ -193,7 +193,7 @@ int ps_openai_writer_init(struct ps_writer *base)
     }
     ps_buf_init(&writer->data, base->options.max_bytes);
     ps_buf_init(&writer->head, HEAD_BYTES);
-    if (base->options.mode == PS_WRITER_SSE) {
+    if (base->options.mode == PS_WRITER_STREAM) {
         ps_openai_write_head(writer, &writer->head);
     }
     return writer->head.failed ? -1 : 0;
@@ -333,7 +333,7 @@ static int answer_event(struct ps_openai_writer *writer, const struct ps_event *
     } else if (event->kind == PS_EVENT_FINISH) {
         answer->finish = word_of(event->finish, answer->call_count > 0);
     }
-    if (writer->base.options.mode == PS_WRITER_SSE) {
+    if (writer->base.options.mode == PS_WRITER_STREAM) {
         ps_openai_stream_event(writer, answer, event, out);
     } else {
         ps_openai_whole_event(writer, answer, event);
@@ -533,7 +533,7 @@ void ps_openai_writer_end(struct ps_writer *base, const struct ps_answer_info *i
             return;
         }
         ps_openai_whole_end(writer, out);
-    } else if (base->options.mode == PS_WRITER_SSE) {
+    } else if (base->options.mode == PS_WRITER_STREAM) {
         ps_openai_stream_end(writer, out);
     }
 }

@@ -14,7 +14,7 @@
 
 static bool is_stream(const struct ps_responses_writer *writer)
 {
-    return writer->base.options.mode == PS_WRITER_SSE;
+    return writer->base.options.mode == PS_WRITER_STREAM;
 }
 
 static struct ps_buf *const *held_bufs(struct ps_responses_writer *writer, struct ps_buf **ret)
@@ -36,7 +36,7 @@ int ps_responses_writer_init(struct ps_writer *base)
     struct ps_responses_writer *writer = (struct ps_responses_writer *)base;
     struct ps_buf *held[HELD];
 
-    if (base->options.mode != PS_WRITER_SSE) {
+    if (base->options.mode != PS_WRITER_STREAM) {
         base->options.mode = PS_WRITER_WHOLE;
     }
     writer->usage = PS_USAGE_NONE;

@@ -10,7 +10,6 @@
 
 #include <pthread.h>
 #include <string.h>
-#include <time.h>
 
 /*
  * The happy path: a timer of loop 0 asks the providers of the current snapshot one after the other,
@@ -314,44 +313,11 @@ static struct ps_slice join_name(struct full_name *name, struct ps_slice provide
     return ps_slice(name->text, name->len);
 }
 
-static void print_openai(const struct ps_gateway *gateway, struct ps_slice name,
-                         struct ps_slice owner, struct ps_buf *out)
-{
-    ps_buf_cstr(out, "{\"id\":");
-    ps_buf_json(out, name);
-    ps_buf_cstr(out, ",\"object\":\"model\",\"created\":");
-    ps_buf_int(out, gateway->started_ms / 1000);
-    ps_buf_cstr(out, ",\"owned_by\":");
-    ps_buf_json(out, owner);
-    ps_buf_byte(out, '}');
-}
-
-static void print_anthropic(const struct ps_gateway *gateway, struct ps_slice name,
-                            struct ps_buf *out)
-{
-    time_t seconds = (time_t)(gateway->started_ms / 1000);
-    struct tm utc;
-    char at[32] = "1970-01-01T00:00:00Z";
-    if (gmtime_r(&seconds, &utc) != NULL) {
-        (void)strftime(at, sizeof(at), "%Y-%m-%dT%H:%M:%SZ", &utc);
-    }
-    ps_buf_cstr(out, "{\"type\":\"model\",\"id\":");
-    ps_buf_json(out, name);
-    ps_buf_cstr(out, ",\"display_name\":");
-    ps_buf_json(out, name);
-    ps_buf_cstr(out, ",\"created_at\":\"");
-    ps_buf_cstr(out, at);
-    ps_buf_cstr(out, "\"}");
-}
-
 static void print_model(const struct ps_gateway *gateway, enum ps_family shape,
                         struct ps_slice name, struct ps_slice owner, struct ps_buf *out)
 {
-    if (shape == PS_FAMILY_ANTHROPIC) {
-        print_anthropic(gateway, name, out);
-    } else {
-        print_openai(gateway, name, owner, out);
-    }
+    struct ps_model_info model = {name, owner, gateway->started_ms / 1000};
+    ps_dialect_write_model(ps_dialect_of_family(shape), &model, out);
 }
 
 static const struct ps_model_list *list_of(const struct ps_gateway *gateway,
@@ -364,7 +330,7 @@ static const struct ps_model_list *list_of(const struct ps_gateway *gateway,
     return list;
 }
 
-/* A list being printed: Anthropic's names its first and last at the end. */
+/* A list being printed. */
 struct printed {
     struct ps_gateway *gateway;
     enum ps_family shape;
@@ -386,24 +352,11 @@ static void print_one(struct printed *printed, struct ps_slice provider, struct 
     print_model(printed->gateway, printed->shape, name, owner, printed->out);
 }
 
-static void print_borders(const struct printed *printed)
-{
-    ps_buf_cstr(printed->out, ",\"has_more\":false,\"first_id\":");
-    if (printed->count == 0) {
-        ps_buf_cstr(printed->out, "null,\"last_id\":null");
-        return;
-    }
-    ps_buf_json(printed->out, ps_slice(printed->first.text, printed->first.len));
-    ps_buf_cstr(printed->out, ",\"last_id\":");
-    ps_buf_json(printed->out, ps_slice(printed->last.text, printed->last.len));
-}
-
 void ps_models_list(struct ps_gateway_loop *gl, enum ps_family shape, struct ps_buf *out)
 {
     const struct ps_snapshot *snapshot = gl->snapshot;
     struct printed printed = {.gateway = gl->gateway, .shape = shape, .out = out};
-    ps_buf_cstr(out,
-                shape == PS_FAMILY_ANTHROPIC ? "{\"data\":[" : "{\"object\":\"list\",\"data\":[");
+    ps_dialect_write_models_begin(ps_dialect_of_family(shape), out);
     for (size_t i = 0; i < snapshot->route_count; i++) {
         print_one(&printed, PS_SLICE_NONE, snapshot->routes[i].name, PS_SLICE_LIT("penstock"));
     }
@@ -416,11 +369,9 @@ void ps_models_list(struct ps_gateway_loop *gl, enum ps_family shape, struct ps_
         }
     }
     (void)pthread_mutex_unlock(&gl->gateway->lock);
-    ps_buf_byte(out, ']');
-    if (shape == PS_FAMILY_ANTHROPIC) {
-        print_borders(&printed);
-    }
-    ps_buf_byte(out, '}');
+    ps_dialect_write_models_end(ps_dialect_of_family(shape),
+                                ps_slice(printed.first.text, printed.first.len),
+                                ps_slice(printed.last.text, printed.last.len), out);
 }
 
 bool ps_models_get(struct ps_gateway_loop *gl, enum ps_family shape, struct ps_slice id,

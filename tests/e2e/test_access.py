@@ -34,7 +34,7 @@ def locked(fake, start):
 @pytest.mark.parametrize("key", [ALICE, CI], ids=["sha256", "file"])
 @pytest.mark.parametrize(
     "header",
-    ["Authorization: Bearer ", "authorization: bearer ", "x-api-key: ", "api-key: ", "X-API-Key:   "],
+    ["Authorization: Bearer ", "authorization: bearer ", "x-api-key: ", "api-key: ", "X-API-Key:   ", "x-goog-api-key: "],
 )
 def test_a_key_opens_by_each_header(locked, key, header):
     name, prefix = header.split(":", 1)

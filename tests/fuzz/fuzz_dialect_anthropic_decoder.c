@@ -59,7 +59,7 @@ static void open_writers(struct outcome *out, uint8_t how, struct ps_arena *aren
 {
     const struct ps_writer_options options = {
         .operation = PS_OP_CHAT,
-        .mode = (how & 8) != 0 ? PS_WRITER_WHOLE : PS_WRITER_SSE,
+        .mode = (how & 8) != 0 ? PS_WRITER_WHOLE : PS_WRITER_STREAM,
         .max_bytes = 1u << 20,
         .include_usage = true,
         .id = PS_SLICE_LIT("gen_1"),

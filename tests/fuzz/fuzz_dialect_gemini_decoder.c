@@ -48,7 +48,7 @@ static void open_writers(struct outcome *out, const struct ps_decoder_options *d
 {
     const struct ps_writer_options options = {
         .operation = decoding->operation,
-        .mode = (how & 8) != 0 ? PS_WRITER_WHOLE : PS_WRITER_SSE,
+        .mode = (how & 8) != 0 ? PS_WRITER_WHOLE : PS_WRITER_STREAM,
         .max_bytes = 1u << 20,
         .include_usage = true,
         .base64 = (how & 16) != 0,

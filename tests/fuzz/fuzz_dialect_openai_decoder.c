@@ -29,7 +29,7 @@ struct outcome {
     struct ps_buf written[WRITERS];
 };
 
-static const enum ps_writer_mode modes[WRITERS] = {PS_WRITER_WHOLE, PS_WRITER_SSE};
+static const enum ps_writer_mode modes[WRITERS] = {PS_WRITER_WHOLE, PS_WRITER_STREAM};
 
 static void check_json(struct ps_slice text)
 {

@@ -138,10 +138,10 @@ static void echo(struct outcome *out, struct ps_slice text, enum ps_writer_mode 
         .operation = out->prompt.operation, .mode = mode, .max_bytes = (size_t)8 << 20};
     const struct ps_decoder_options back = {
         .operation = out->prompt.operation,
-        .stream = mode == PS_WRITER_SSE,
+        .stream = mode == PS_WRITER_STREAM,
         .fields = true,
         .content_type =
-            ps_slice_cstr(mode == PS_WRITER_SSE ? "text/event-stream" : "application/json"),
+            ps_slice_cstr(mode == PS_WRITER_STREAM ? "text/event-stream" : "application/json"),
         .event_bytes = (size_t)32 << 20,
     };
     const struct ps_event events[] = {
@@ -220,7 +220,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 whole.prompt.text.len > 0 ? whole.prompt.text : whole.prompt.messages[0].content;
 
             echo(&whole, text, PS_WRITER_WHOLE);
-            echo(&whole, text, PS_WRITER_SSE);
+            echo(&whole, text, PS_WRITER_STREAM);
         }
     }
     end(&whole);

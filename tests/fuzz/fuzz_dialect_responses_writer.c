@@ -178,7 +178,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ready = true;
     ps_buf_init(&stream, OUT_BYTES);
     ps_buf_init(&whole, OUT_BYTES);
-    bool streamed = run(source, PS_WRITER_SSE, &stream);
+    bool streamed = run(source, PS_WRITER_STREAM, &stream);
     struct ps_slice last = check_events(ps_buf_view(&stream));
     if (streamed != run(source, PS_WRITER_WHOLE, &whole)) {
         abort();

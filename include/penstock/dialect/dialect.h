@@ -248,6 +248,22 @@ void ps_dialect_fault(const struct ps_dialect *dialect, int status, struct ps_sl
 int ps_dialect_models(const struct ps_dialect *dialect, struct ps_slice body,
                       void (*fn)(void *arg, struct ps_slice id, struct ps_slice object), void *arg);
 
+/* ---- front: lists of models ---- */
+
+struct ps_model_info {
+    struct ps_slice id;
+    struct ps_slice owner;
+    int64_t created_s; /* UTC */
+};
+/* One model as this family shows it; a list is begin, models with ',' between, and end, which is
+ * told the first and the last id (empty: there was none). OpenAI's shape where the family has no
+ * lists. */
+void ps_dialect_write_model(const struct ps_dialect *dialect, const struct ps_model_info *model,
+                            struct ps_buf *out);
+void ps_dialect_write_models_begin(const struct ps_dialect *dialect, struct ps_buf *out);
+void ps_dialect_write_models_end(const struct ps_dialect *dialect, struct ps_slice first,
+                                 struct ps_slice last, struct ps_buf *out);
+
 /* ---- front: writing an answer ---- */
 
 /* What the gateway knows of an answer, for fronts that say so in the body. */
@@ -260,9 +276,9 @@ struct ps_answer_info {
     int64_t total_us;
 };
 enum ps_writer_mode {
-    PS_WRITER_WHOLE, /* one JSON object at the end */
-    PS_WRITER_SSE,
-    PS_WRITER_TEXT, /* bare text as it comes */
+    PS_WRITER_WHOLE,  /* one JSON object at the end */
+    PS_WRITER_STREAM, /* server-sent events, or what else the family streams */
+    PS_WRITER_TEXT,   /* bare text as it comes */
 };
 struct ps_writer_options {
     enum ps_operation operation;
@@ -301,7 +317,8 @@ bool ps_writer_fail(struct ps_writer *writer, const struct ps_fault *fault, stru
  */
 bool ps_writer_kept(const struct ps_writer *writer, struct ps_id *ret_id, struct ps_buf *out);
 
-/* What keeps a stream of this front alive while it waits; a whole event or comment, static. */
+/* What keeps a stream of this front alive while it waits; a whole event or comment, static; empty
+ * where its clients would stumble over any. */
 struct ps_slice ps_dialect_ping(const struct ps_dialect *dialect);
 
 /* An error as this family's whole body (JSON), and as the one event that ends a broken stream. */

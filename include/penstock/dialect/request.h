@@ -71,9 +71,8 @@ struct ps_generate_values {
 struct ps_request {
     enum ps_family family;
     enum ps_operation operation;
-    /* PS_OP_PASS: how it was asked */
     struct ps_slice method;       /* "POST" */
-    struct ps_slice path;         /* behind /v1, with its '/', as sent */
+    struct ps_slice path;         /* as sent; PS_OP_PASS: behind /v1, with its '/' */
     struct ps_slice query;        /* without '?', as sent; empty: none */
     struct ps_slice content_type; /* as sent */
     struct ps_slice accept;       /* as sent */
@@ -83,12 +82,13 @@ struct ps_request {
     bool stream;                 /* the client wants a stream */
     bool background;             /* /generate: as a job */
     struct ps_span model_span;   /* the value, quotes included (JSON), or its bytes (multipart) */
-    struct ps_span stream_options_span;        /* the object, or null */
-    struct ps_span include_usage_span;         /* its include_usage value */
-    bool stream_options_empty;                 /* {} */
-    bool include_usage;                        /* the client asked for the usage chunk */
-    bool base64;                               /* embeddings: the client wants them as bytes */
-    bool multipart;                            /* model_span is bytes of a form field */
+    struct ps_span stream_options_span; /* the object, or null */
+    struct ps_span include_usage_span;  /* its include_usage value */
+    bool stream_options_empty;          /* {} */
+    bool include_usage;                 /* the client asked for the usage chunk */
+    bool base64;                        /* embeddings: the client wants them as bytes */
+    bool multipart;                     /* model_span is bytes of a form field */
+    unsigned shape; /* the front's own, for its writer: which of its shapes was used */
     const struct ps_neutral *neutral;          /* NULL: not built yet, see ps_dialect_neutral */
     const struct ps_generate_values *generate; /* GENERATE only */
 

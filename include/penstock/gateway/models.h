@@ -18,8 +18,7 @@ int ps_models_start(struct ps_gateway_loop *gl) __attribute__((warn_unused_resul
 void ps_models_restart(struct ps_gateway_loop *gl);
 void ps_models_stop(struct ps_gateway_loop *gl);
 
-/* The list object, all on one page, in Anthropic's shape when `shape` is that family, else in
- * OpenAI's. Any loop. */
+/* The list object, all on one page, in the shape of that family. Any loop. */
 void ps_models_list(struct ps_gateway_loop *gl, enum ps_family shape, struct ps_buf *out);
 /* One model object, false when there is no such model. A provider whose list is not known may have
  * any. */

@@ -144,7 +144,7 @@ static void answer(struct rig *rig, struct front *front, const char *body, bool 
     };
     const struct ps_writer_options writing = {
         .operation = PS_OP_CHAT,
-        .mode = stream ? PS_WRITER_SSE : PS_WRITER_WHOLE,
+        .mode = stream ? PS_WRITER_STREAM : PS_WRITER_WHOLE,
         .max_bytes = OUT_BYTES,
         .include_usage = true,
         .id = PS_SLICE_LIT("gen_01"),

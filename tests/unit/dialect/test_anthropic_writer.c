@@ -111,7 +111,7 @@ static void run_answer(const struct answer *answer)
         struct front front;
         struct rig rig;
 
-        front_init(&front, &rig, PS_OP_CHAT, whole ? PS_WRITER_WHOLE : PS_WRITER_SSE, OUT_BYTES);
+        front_init(&front, &rig, PS_OP_CHAT, whole ? PS_WRITER_WHOLE : PS_WRITER_STREAM, OUT_BYTES);
         for (size_t i = 0; i < answer->count; i++) {
             struct ps_event event = answer->events[i];
 
@@ -255,7 +255,7 @@ static void refuses_mixed_calls(void **state)
     struct rig rig;
 
     (void)state;
-    front_init(&front, &rig, PS_OP_CHAT, PS_WRITER_SSE, OUT_BYTES);
+    front_init(&front, &rig, PS_OP_CHAT, PS_WRITER_STREAM, OUT_BYTES);
     assert_true(write_event(&front, &events[0]));
     assert_true(write_event(&front, &events[1]));
     assert_false(write_event(&front, &events[2]));
@@ -280,7 +280,7 @@ static void holds_no_more_than_it_may(void **state)
     assert_int_equal(front.fault.kind, PS_FAULT_UPSTREAM_BROKEN);
     front_deinit(&front, &rig);
     /* a stream holds nothing */
-    front_init(&front, &rig, PS_OP_CHAT, PS_WRITER_SSE, 100);
+    front_init(&front, &rig, PS_OP_CHAT, PS_WRITER_STREAM, 100);
     for (written = 0; written < 20; written++) {
         assert_true(write_event(&front, &text));
     }
@@ -334,7 +334,7 @@ static void cross(const struct crossing *crossing, size_t at)
     struct front front;
     struct rig rig;
 
-    front_init(&front, &rig, PS_OP_CHAT, crossing->stream ? PS_WRITER_SSE : PS_WRITER_WHOLE,
+    front_init(&front, &rig, PS_OP_CHAT, crossing->stream ? PS_WRITER_STREAM : PS_WRITER_WHOLE,
                OUT_BYTES);
     decoder = ps_decoder_new(ps_dialect_find("openai"), &options, &rig.arena, write_event, &front);
     assert_non_null(decoder);

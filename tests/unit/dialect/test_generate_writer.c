@@ -50,7 +50,7 @@ static void writes_each_mode(void **state)
          "{\"id\":\"gen_1\",\"model\":\"tiny "
          "\\\"x\\\"\",\"provider\":\"embedded\",\"text\":\"a\\\"\\n\xc3\xa9\","
          "\"finish_reason\":\"stop\"," TAIL "\n"},
-        {PS_WRITER_SSE, "text/event-stream; charset=utf-8",
+        {PS_WRITER_STREAM, "text/event-stream; charset=utf-8",
          "data: {\"text\":\"a\\\"\\n\"}\n\ndata: {\"text\":\"\xc3\xa9\"}\n\n"
          "data: {\"finish_reason\":\"stop\",\"model\":\"tiny "
          "\\\"x\\\"\",\"provider\":\"embedded\"," TAIL "\n\n"

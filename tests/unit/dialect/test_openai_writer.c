@@ -90,7 +90,7 @@ static bool on_event(void *arg, const struct ps_event *event)
 static void decode(struct rig *rig, const struct ps_writer_options *written, struct ps_slice bytes,
                    struct heard *heard)
 {
-    bool stream = written->mode == PS_WRITER_SSE;
+    bool stream = written->mode == PS_WRITER_STREAM;
     const struct ps_decoder_options options = {
         .operation = written->operation,
         .stream = stream,
@@ -150,12 +150,12 @@ static void writes_answers(void **state)
          CHAT_HEAD("chat.completion") "{\"index\":0,\"message\":{\"role\":\"assistant\","
                                       "\"content\":\"a\\\"\\n\xc3\xa9\",\"refusal\":null},"
                                       "\"logprobs\":null," ENDS("length") "," TOTALS "}\n"},
-        {{.operation = PS_OP_CHAT, .mode = PS_WRITER_SSE},
+        {{.operation = PS_OP_CHAT, .mode = PS_WRITER_STREAM},
          "text/event-stream; charset=utf-8",
          DELTA("\"role\":\"assistant\",\"content\":\"\"") GOES_ON NEXT /* the role */
              DELTA("\"content\":\"a\\\"\\n\"") GOES_ON NEXT            /* two texts */
                  DELTA("\"content\":\"\xc3\xa9\"") GOES_ON NEXT DELTA("") ENDS("length") NEXT END},
-        {{.operation = PS_OP_CHAT, .mode = PS_WRITER_SSE, .include_usage = true},
+        {{.operation = PS_OP_CHAT, .mode = PS_WRITER_STREAM, .include_usage = true},
          "text/event-stream; charset=utf-8",
          DELTA("\"role\":\"assistant\",\"content\":\"\"") GOES_ON NO_USAGE /* the role */
              DELTA("\"content\":\"a\\\"\\n\"") GOES_ON NO_USAGE            /* two texts */
@@ -168,7 +168,7 @@ static void writes_answers(void **state)
          "application/json",
          TEXT_HEAD "{\"index\":0,\"text\":\"a\\\"\\n\xc3\xa9\",\"logprobs\":null," ENDS(
              "length") "," TOTALS "}\n"},
-        {{.operation = PS_OP_COMPLETE, .mode = PS_WRITER_SSE, .include_usage = true},
+        {{.operation = PS_OP_COMPLETE, .mode = PS_WRITER_STREAM, .include_usage = true},
          "text/event-stream; charset=utf-8",
          "data: " TEXT_HEAD "{\"index\":0,\"text\":\"a\\\"\\n\",\"logprobs\":null," GOES_ON NO_USAGE
          "data: " TEXT_HEAD "{\"index\":0,\"text\":\"\xc3\xa9\",\"logprobs\":null," GOES_ON NO_USAGE
@@ -228,7 +228,7 @@ static void writes_odd_answers(void **state)
         size_t count;
         const char *expected;
     } rows[] = {
-        {{.operation = PS_OP_CHAT, .mode = PS_WRITER_SSE, .include_usage = true},
+        {{.operation = PS_OP_CHAT, .mode = PS_WRITER_STREAM, .include_usage = true},
          silent,
          COUNT(silent),
          DELTA("\"role\":\"assistant\",\"content\":\"\"") GOES_ON NO_USAGE DELTA("") ENDS("stop")
@@ -246,7 +246,7 @@ static void writes_odd_answers(void **state)
                                                             "tokens\":1},\"completion_tokens_"
                                                             "details\":{\"reasoning_tokens\":2}}}"
                                                             "\n"},
-        {{.operation = PS_OP_CHAT, .mode = PS_WRITER_SSE},
+        {{.operation = PS_OP_CHAT, .mode = PS_WRITER_STREAM},
          refusing,
          COUNT(refusing),
          DELTA("\"role\":\"assistant\",\"content\":\"\"") GOES_ON NEXT /* then what it says */
@@ -324,7 +324,7 @@ static void writes_logprobs(void **state)
                                           CHAT_FIRST "," CHAT_SECOND "," CHAT_THIRD)
                                           ENDS("stop") ",\"usage\":"
                                                        "null}\n"},
-        {{.operation = PS_OP_CHAT, .mode = PS_WRITER_SSE},
+        {{.operation = PS_OP_CHAT, .mode = PS_WRITER_STREAM},
          DELTA("\"role\":\"assistant\",\"content\":\"\"") GOES_ON NEXT SCORED("\"content\":\"He\"")
              SCORES(CHAT_FIRST) GOES_ON NEXT SCORED("\"content\":\"\xe2\x82\xac!\"") SCORES(
                  CHAT_SECOND) GOES_ON NEXT SCORED("") SCORES(CHAT_THIRD) ENDS("stop") NEXT END},
@@ -337,7 +337,7 @@ static void writes_logprobs(void **state)
          "{\"He\":-0.1,\"bytes:\\\\x22\\\\xe2\\\\x82\":-2.5},{\"bytes:\\\\xe2\\\\x82\":0.0},"
          "{\"He\":-0.1,\"bytes:\\\\xac\\\\x21\":-9999.0},{\"END\":-1.0}],"
          "\"text_offset\":[0,2,3,4]}," ENDS("stop") ",\"usage\":null}\n"},
-        {{.operation = PS_OP_COMPLETE, .mode = PS_WRITER_SSE},
+        {{.operation = PS_OP_COMPLETE, .mode = PS_WRITER_STREAM},
          "data: " TEXT_HEAD "{\"index\":0,\"text\":\"He\",\"logprobs\":{\"tokens\":[\"He\"],"
          "\"token_logprobs\":[-0.1],\"top_logprobs\":[{\"He\":-0.1,"
          "\"bytes:\\\\x22\\\\xe2\\\\x82\":-2.5}],\"text_offset\":[0]}," GOES_ON NEXT
@@ -393,7 +393,7 @@ static void writes_embeddings(void **state)
     } rows[] = {
         {false, PS_WRITER_WHOLE, {"[1.0,-0.5]", "[0.33333334,0.0,1e-7]", "[-2.0]"}},
         /* whatever was asked for: there are no streams of vectors */
-        {true, PS_WRITER_SSE, {"\"AACAPwAAAL8=\"", "\"q6qqPgAAAACVv9Yz\"", "\"AAAAwA==\""}},
+        {true, PS_WRITER_STREAM, {"\"AACAPwAAAL8=\"", "\"q6qqPgAAAACVv9Yz\"", "\"AAAAwA==\""}},
     };
 
     (void)state;
@@ -491,11 +491,11 @@ static void bounds_what_it_holds(void **state)
     } rows[] = {
         {{.operation = PS_OP_CHAT, .max_bytes = 12}, &text, 2},
         {{.operation = PS_OP_COMPLETE, .max_bytes = 15}, &text, 3},
-        {{.operation = PS_OP_CHAT, .mode = PS_WRITER_SSE, .max_bytes = 12}, &text, 1000},
+        {{.operation = PS_OP_CHAT, .mode = PS_WRITER_STREAM, .max_bytes = 12}, &text, 1000},
         {{.operation = PS_OP_CHAT, .mode = PS_WRITER_TEXT, .max_bytes = 12}, &text, 1000},
         /* an entry takes 59 bytes and a comma */
         {{.operation = PS_OP_CHAT, .max_bytes = 119}, &score, 2},
-        {{.operation = PS_OP_CHAT, .mode = PS_WRITER_SSE, .max_bytes = 118}, &score, 1},
+        {{.operation = PS_OP_CHAT, .mode = PS_WRITER_STREAM, .max_bytes = 118}, &score, 1},
         {{.operation = PS_OP_CHAT, .mode = PS_WRITER_TEXT, .max_bytes = 12}, &score, 1000},
         /* 3 + 4 + 10 + 1 bytes and four commas */
         {{.operation = PS_OP_COMPLETE, .max_bytes = 40}, &score, 2},
@@ -519,7 +519,7 @@ static void survives_short_memory(void **state)
 {
     static const struct ps_writer_options rows[] = {
         {.operation = PS_OP_CHAT},
-        {.operation = PS_OP_CHAT, .mode = PS_WRITER_SSE},
+        {.operation = PS_OP_CHAT, .mode = PS_WRITER_STREAM},
         {.operation = PS_OP_COMPLETE},
     };
     static const struct ps_event events[] = {

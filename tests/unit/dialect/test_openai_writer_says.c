@@ -112,7 +112,7 @@ static void writes_tool_calls(void **state)
         {.kind = PS_EVENT_DONE},
     };
     static const struct row rows[] = {
-        {PS_OP_CHAT, PS_WRITER_SSE, streamed, COUNT(streamed),
+        {PS_OP_CHAT, PS_WRITER_STREAM, streamed, COUNT(streamed),
          ROLE CHUNK
          "\"content\":\"so\"" GOES_ON CHUNK
          "\"tool_calls\":[{\"index\":0,\"id\":\"call_1\",\"type\":\"function\","
@@ -153,7 +153,7 @@ static void writes_thoughts(void **state)
         FINISH(PS_FINISH_STOP),
     };
     static const struct row rows[] = {
-        {PS_OP_CHAT, PS_WRITER_SSE, events, 2,
+        {PS_OP_CHAT, PS_WRITER_STREAM, events, 2,
          ROLE CHUNK "\"reasoning_content\":\"hm\"" GOES_ON CHUNK
                     "\"thinking_blocks\":[{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":"
                     "\"S\"}]" GOES_ON DONE},
@@ -189,7 +189,7 @@ static void writes_sources_and_images(void **state)
     "\"url\":\"https://y\",\"title\":\"\"}}"
 #define IMAGE "{\"type\":\"image_url\",\"image_url\":{\"url\":\"data:image/png;base64,QUJD\"}}"
     static const struct row rows[] = {
-        {PS_OP_CHAT, PS_WRITER_SSE, events, COUNT(events),
+        {PS_OP_CHAT, PS_WRITER_STREAM, events, COUNT(events),
          ROLE CHUNK "\"content\":\"a\xc3\xa9\"" GOES_ON CHUNK "\"annotations\":[" CITED
                     "]" GOES_ON CHUNK "\"annotations\":[" PLACED "]" GOES_ON CHUNK
                     "\"images\":[" IMAGE "]" GOES_ON CHUNK ENDS("stop") DONE},
@@ -214,7 +214,7 @@ static void writes_several_choices(void **state)
     };
 #define SECOND "data: " HEAD("chat.completion.chunk") "{\"index\":2,\"delta\":{"
     static const struct row rows[] = {
-        {PS_OP_CHAT, PS_WRITER_SSE, events, COUNT(events),
+        {PS_OP_CHAT, PS_WRITER_STREAM, events, COUNT(events),
          ROLE CHUNK "\"content\":\"a\"" GOES_ON SECOND
                     "\"role\":\"assistant\",\"content\":\"\"" GOES_ON SECOND
                     "\"content\":\"c\"" GOES_ON CHUNK ENDS("stop") SECOND ENDS("length") DONE},
@@ -253,7 +253,7 @@ static void writes_lists(void **state)
          "{\"id\":\"rerank-1\",\"model\":\"m\",\"results\":[{\"index\":1,\"relevance_score\":0.50},"
          "{\"index\":0,\"document\":{\"text\":\"d\"},\"relevance_score\":0.25}],\"usage\":"
          "{\"prompt_tokens\":3,\"total_tokens\":3}}\n"},
-        {PS_OP_RERANK, PS_WRITER_SSE, scores, 1,
+        {PS_OP_RERANK, PS_WRITER_STREAM, scores, 1,
          "{\"id\":\"rerank-1\",\"model\":\"m\",\"results\":[{\"index\":1,\"relevance_score\":0.50}]"
          "}\n"},
         {PS_OP_IMAGE, PS_WRITER_WHOLE, images, COUNT(images),
@@ -306,7 +306,7 @@ static void is_read_again(void **state)
 
     (void)state;
     for (int mode = 0; mode < 2; mode++) {
-        const struct row row = {PS_OP_CHAT, mode == 0 ? PS_WRITER_WHOLE : PS_WRITER_SSE, events,
+        const struct row row = {PS_OP_CHAT, mode == 0 ? PS_WRITER_WHOLE : PS_WRITER_STREAM, events,
                                 COUNT(events), NULL};
         const struct ps_decoder_options options = {
             .operation = PS_OP_CHAT,

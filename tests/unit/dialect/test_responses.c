@@ -268,7 +268,7 @@ static void answer(struct rig *rig, struct front *front, const char *body, bool 
     };
     const struct ps_writer_options writing = {
         .operation = PS_OP_CHAT,
-        .mode = stream ? PS_WRITER_SSE : PS_WRITER_WHOLE,
+        .mode = stream ? PS_WRITER_STREAM : PS_WRITER_WHOLE,
         .max_bytes = OUT_BYTES,
         .id = PS_SLICE_LIT("gen_01"),
         .model = PS_SLICE_LIT("m"),
@@ -443,7 +443,7 @@ static void a_cut_answer_is_incomplete(void **state)
 static void an_answer_too_long_is_refused(void **state)
 {
     const struct ps_writer_options writing = {.operation = PS_OP_CHAT,
-                                              .mode = PS_WRITER_SSE,
+                                              .mode = PS_WRITER_STREAM,
                                               .max_bytes = 16,
                                               .id = PS_SLICE_LIT("gen_01"),
                                               .model = PS_SLICE_LIT("m")};
