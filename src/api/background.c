@@ -3,7 +3,6 @@
 
 #include "penstock/base/mem.h"
 #include "penstock/base/sha256.h"
-#include "penstock/jobs/hook.h"
 
 /*
  * POST /generate that is to be a job: the exchange has read and checked the request, and does no
@@ -232,29 +231,6 @@ static const struct ps_upload_ops upload_ops = {on_room, on_upload_end};
 
 /* ---- the request ---- */
 
-/* "webhook": a URL, or an object with one. */
-static int read_webhook(struct ps_conn *conn, struct ps_slice raw, struct ps_slice *ret,
-                        struct ps_fault *fault)
-{
-    *ret = PS_SLICE_NONE;
-    if (raw.len == 0) {
-        return 0;
-    }
-    if (raw.ptr[0] == '{') {
-        raw = ps_object_member(raw, "url");
-    }
-    if (raw.len == 0 || raw.ptr[0] != '"' || raw.len > 6 * PS_HOOK_URL_MAX) {
-        return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "webhook",
-                            "webhook must be a URL, or an object whose url is one.");
-    }
-    *ret = ps_object_text(raw, &conn->arena);
-    if (ret->ptr == NULL) {
-        return ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL,
-                            "The gateway is short of memory for this request.");
-    }
-    return ps_hooks_accept(ps_conn_config(conn), *ret, fault) ? 0 : -1;
-}
-
 static int prepare(struct background *job, struct ps_fault *fault)
 {
     const struct ps_request *asked = ps_exchange_request(job->conn->request.exchange);
@@ -275,7 +251,7 @@ static int prepare(struct background *job, struct ps_fault *fault)
         job->behind = PS_SLICE_LIT("}");
         job->length = job->before.len + job->text.len + job->behind.len;
     }
-    return read_webhook(job->conn, values->webhook, &job->webhook, fault);
+    return ps_side_webhook(job->conn, values->webhook, &job->webhook, fault);
 }
 
 void ps_background_accept(struct ps_conn *conn)

@@ -27,6 +27,7 @@ struct batch_door {
     struct ps_id input_file;
     struct ps_slice endpoint; /* static */
     struct ps_slice metadata; /* in side.body */
+    struct ps_slice webhook;  /* in the connection's arena */
     int64_t output_life_ms;
     unsigned char hash[PS_SHA256_SIZE];
 };
@@ -145,11 +146,11 @@ static int read_body(struct ps_conn *conn, struct ps_fault *fault)
     struct ps_slice endpoint;
     struct ps_slice window;
     struct ps_slice life;
-    const struct ps_object_want wants[] = {{"input_file_id", &file},
-                                           {"endpoint", &endpoint},
-                                           {"completion_window", &window},
-                                           {"metadata", &door->metadata},
-                                           {"output_expires_after", &life}};
+    struct ps_slice webhook;
+    const struct ps_object_want wants[] = {
+        {"input_file_id", &file},        {"endpoint", &endpoint},
+        {"completion_window", &window},  {"metadata", &door->metadata},
+        {"output_expires_after", &life}, {"webhook", &webhook}};
     struct ps_slice body = ps_buf_view(&door->side.body);
     ps_sha256(body.ptr, body.len, door->hash);
     if (ps_object_check(body, fault) != 0 ||
@@ -164,7 +165,8 @@ static int read_body(struct ps_conn *conn, struct ps_fault *fault)
         return bad(fault, "completion_window", "completion_window must be 24h.");
     }
     if (check_metadata(conn, door->metadata, fault) != 0 ||
-        check_output_life(conn, life, &door->output_life_ms, fault) != 0) {
+        check_output_life(conn, life, &door->output_life_ms, fault) != 0 ||
+        ps_side_webhook(conn, webhook, &door->webhook, fault) != 0) {
         return -1;
     }
     return ps_id_read(&door->input_file, "file-", file) ? 0 : no_such_file(fault);
@@ -211,10 +213,11 @@ static int fill_batch(struct ps_conn *conn, struct ps_store_command *command,
     }
     batch->status = PS_BATCH_VALIDATING;
     batch->metadata = ps_store_command_copy(command, door->metadata);
+    batch->webhook = ps_store_command_copy(command, door->webhook);
     batch->output_life_ms = door->output_life_ms;
     batch->created_ms = command->in.now_ms;
     batch->expires_ms = batch->created_ms + WINDOW_MS;
-    if (batch->key.ptr == NULL || batch->metadata.ptr == NULL) {
+    if (batch->key.ptr == NULL || batch->metadata.ptr == NULL || batch->webhook.ptr == NULL) {
         ps_store_fault(PS_STORE_NO_MEMORY, "batch", fault);
         return -1;
     }

@@ -44,6 +44,10 @@ void ps_side_errno(int error, struct ps_fault *ret_fault);
 /* The caller's Idempotency-Key into the command, with the hash of the body; -1 with a fault. */
 int ps_side_idempotency(struct ps_conn *conn, struct ps_store_command *command,
                         const unsigned char hash[32], struct ps_fault *fault);
+/* "webhook": a URL, or an object with one, as it stands in the body; len 0: none. The URL goes into
+ * the arena. -1 with a fault when it may not be told. */
+int ps_side_webhook(struct ps_conn *conn, struct ps_slice raw, struct ps_slice *ret,
+                    struct ps_fault *fault);
 
 /* ---- side.c: doors without a body, paths, queries, answers ---- */
 

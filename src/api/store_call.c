@@ -2,6 +2,7 @@
 #include "side.h"
 
 #include "penstock/base/clock.h"
+#include "penstock/jobs/hook.h"
 
 #include <errno.h>
 
@@ -166,4 +167,26 @@ int ps_side_idempotency(struct ps_conn *conn, struct ps_store_command *command,
                             "The gateway is short of memory; try again later.");
     }
     return 0;
+}
+
+int ps_side_webhook(struct ps_conn *conn, struct ps_slice raw, struct ps_slice *ret,
+                    struct ps_fault *fault)
+{
+    *ret = PS_SLICE_NONE;
+    if (raw.len == 0) {
+        return 0;
+    }
+    if (raw.ptr[0] == '{') {
+        raw = ps_object_member(raw, "url");
+    }
+    if (raw.len == 0 || raw.ptr[0] != '"' || raw.len > 6 * PS_HOOK_URL_MAX) {
+        return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "webhook",
+                            "webhook must be a URL, or an object whose url is one.");
+    }
+    *ret = ps_object_text(raw, &conn->arena);
+    if (ret->ptr == NULL) {
+        return ps_fault_set(fault, PS_FAULT_NO_MEMORY, NULL,
+                            "The gateway is short of memory; try again later.");
+    }
+    return ps_hooks_accept(ps_conn_config(conn), *ret, fault) ? 0 : -1;
 }

@@ -145,13 +145,15 @@ enum ps_store_status ps_sql_batch_start(struct ps_store_session *sql, const stru
     return starts ? PS_STORE_OK : PS_STORE_CONFLICT;
 }
 
-/* A webhook of the batch, if it has one. */
+/* A webhook of the batch, if it has one. What `in` tells of is an end that the batch may have
+ * escaped: cancelled meanwhile, it says so, and whoever delivers makes the payload. */
 static void enqueue_hook(struct ps_store_session *sql, const struct ps_store_in *in,
-                         const struct ps_store_out *out)
+                         const struct ps_store_out *out, bool cancelled)
 {
     if (out->batch_count > 0 && in->hook_payload.len > 0) {
-        ps_sql_add_hook(sql, &in->id, out->batches[0].webhook, in->hook_type, in->hook_payload,
-                        in->now_ms);
+        ps_sql_add_hook(sql, &in->id, out->batches[0].webhook,
+                        cancelled ? PS_SLICE_LIT("batch.cancelled") : in->hook_type,
+                        cancelled ? PS_SLICE_NONE : in->hook_payload, in->now_ms);
     }
 }
 
@@ -192,7 +194,7 @@ enum ps_store_status ps_sql_batch_fail(struct ps_store_session *sql, const struc
     (void)ps_query_run(&query);
     let_go(sql, &batch);
     ps_sql_show_batch(sql, out, &in->id);
-    enqueue_hook(sql, in, out);
+    enqueue_hook(sql, in, out, cancelled);
     return PS_STORE_OK;
 }
 
@@ -222,7 +224,7 @@ enum ps_store_status ps_sql_batch_finish(struct ps_store_session *sql, const str
     (void)ps_query_run(&query);
     let_go(sql, &batch);
     ps_sql_show_batch(sql, out, &in->id);
-    enqueue_hook(sql, in, out);
+    enqueue_hook(sql, in, out, false);
     return PS_STORE_OK;
 }
 

@@ -7,10 +7,11 @@ import hmac
 import time
 
 import pytest
+from openai import OpenAI
 
 from support import fake as up
 from support.gateway import Gateway, config
-from support.jobs import submit, until, wait_job
+from support.jobs import batch_of, lines, submit, until, upload, wait_batch, wait_job
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 NAMED = "whsec_" + base64.b64encode(SECRET).decode()
@@ -120,6 +121,58 @@ def test_tried_again_and_redirects_not_followed(trio):
     assert b"token=t" not in gateway.raw_log
 
 
+def test_a_batch(trio):
+    _, receiver, gateway = trio
+    made = batch_of(gateway, lines(3), webhook=url_of(receiver))
+    payload = check(receiver.wait_requests(1)[0])
+    batch = wait_batch(gateway, made["id"])
+    assert payload["type"] == "batch.completed"
+    assert payload["data"] == {
+        "id": batch["id"],
+        "status": "completed",
+        "request_counts": {"total": 3, "completed": 3, "failed": 0},
+        "output_file_id": batch["output_file_id"],
+        "error_file_id": None,
+    }
+
+
+def test_a_batch_that_fails(trio):
+    _, receiver, gateway = trio
+    made = batch_of(gateway, b"no json\n", webhook={"url": url_of(receiver)})
+    payload = check(receiver.wait_requests(1)[0])
+    assert (payload["type"], payload["data"]["id"]) == ("batch.failed", made["id"])
+
+
+def test_a_batch_that_is_cancelled(trio):
+    fake, receiver, gateway = trio
+    gate = up.Gate()
+
+    def slow(exchange):
+        exchange.wait(gate)
+        up.answer(exchange)
+
+    fake.always(slow)
+    made = batch_of(gateway, lines(3), webhook=url_of(receiver))
+    fake.wait_requests(1)
+    assert gateway.ask("POST", f"/v1/batches/{made['id']}/cancel").status == 200
+    gate.open()
+    payload = check(receiver.wait_requests(1)[0])
+    assert payload["type"] == "batch.cancelled"
+
+
+def test_a_batch_by_the_official_sdk(trio):
+    _, receiver, gateway = trio
+    with OpenAI(base_url=f"{gateway.url}/v1", api_key="none", max_retries=0) as client:
+        file = client.files.create(file=("in.jsonl", lines(1)), purpose="batch")
+        made = client.batches.create(
+            input_file_id=file.id,
+            endpoint="/v1/chat/completions",
+            completion_window="24h",
+            extra_body={"webhook": url_of(receiver)},
+        )
+    assert check(receiver.wait_requests(1)[0])["data"]["id"] == made.id
+
+
 def test_gone_is_the_end(trio):
     _, receiver, gateway = trio
     receiver.then(say(410))
@@ -155,6 +208,8 @@ def test_a_reload_changes_the_secret():
             assert NAMED.encode() not in gateway.raw_log
 
 
+BATCH = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+
 REFUSED = [
     "ftp://example.com/",
     "http://",
@@ -174,9 +229,10 @@ REFUSED = [
 @pytest.mark.parametrize("webhook", REFUSED, ids=lambda value: str(value)[:30])
 def test_what_is_no_webhook(trio, webhook):
     fake, _, gateway = trio
-    answer = submit(gateway, webhook=webhook)
-    assert answer.status == 400, answer
-    assert answer.json()["error"]["param"] == "webhook"
+    batch = {"input_file_id": upload(gateway, lines(1)), **BATCH, "webhook": webhook}
+    for answer in submit(gateway, webhook=webhook), gateway.post("/v1/batches", batch):
+        assert answer.status == 400, answer
+        assert answer.json()["error"]["param"] == "webhook"
     assert not fake.requests
 
 

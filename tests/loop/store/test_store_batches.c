@@ -240,6 +240,42 @@ static void a_batch_cancelled_in_validation_runs_no_line(void **state)
     assert_int_equal(count_due(NOW, "batch_1", true), 1);
 }
 
+static void expect_hook(const char *type, const char *payload)
+{
+    struct ps_store_command *hooks = depot_on(PS_STORE_HOOK_TAKE, "", "", NOW + 1);
+    hooks->in.limit = 5;
+    hooks->in.lease_ms = 100;
+    depot_ask(&depot, hooks, PS_STORE_OK);
+    assert_int_equal(hooks->out.hook_count, 1);
+    assert_true(ps_slice_eq_cstr(hooks->out.hooks[0].type, type));
+    assert_true(ps_slice_eq_cstr(hooks->out.hooks[0].payload, payload));
+    ps_store_command_free(hooks);
+}
+
+static struct ps_store_command *fail_batch(void)
+{
+    struct ps_store_command *fail = depot_on(PS_STORE_BATCH_FAIL, "", "batch_1", NOW + 1);
+    fail->in.batch.errors = PS_SLICE_LIT("[{\"line\":1}]");
+    fail->in.hook_type = PS_SLICE_LIT("batch.failed");
+    fail->in.hook_payload = PS_SLICE_LIT("{}");
+    return fail;
+}
+
+static void a_batch_cancelled_before_its_faults_were_told_says_so(void **state)
+{
+    (void)state;
+    depot_run(&depot, depot_file_add("t", "file-1", ""), PS_STORE_OK);
+    struct ps_store_command *add = depot_batch_add("t", "batch_1", "file-1", NOW);
+    add->in.batch.webhook = PS_SLICE_LIT("https://example.org/hook");
+    depot_run(&depot, add, PS_STORE_OK);
+    depot_run(&depot, depot_on(PS_STORE_BATCH_CANCEL, "t", "batch_1", NOW), PS_STORE_OK);
+    depot_run(&depot, fail_batch(), PS_STORE_OK);
+    struct ps_store_command *get = get_batch("batch_1");
+    assert_int_equal(get->out.batches[0].status, PS_BATCH_CANCELLED);
+    ps_store_command_free(get);
+    expect_hook("batch.cancelled", "");
+}
+
 static void faults_in_the_file_fail_the_batch(void **state)
 {
     (void)state;
@@ -249,11 +285,7 @@ static void faults_in_the_file_fail_the_batch(void **state)
     add->in.batch.webhook = PS_SLICE_LIT("https://example.org/hook");
     depot_run(&depot, add, PS_STORE_OK);
     depot_run(&depot, depot_batch_lines("batch_1", 0, 2), PS_STORE_OK);
-    struct ps_store_command *fail = depot_on(PS_STORE_BATCH_FAIL, "", "batch_1", NOW + 1);
-    fail->in.batch.errors = PS_SLICE_LIT("[{\"line\":1}]");
-    fail->in.hook_type = PS_SLICE_LIT("batch.failed");
-    fail->in.hook_payload = PS_SLICE_LIT("{}");
-    depot_run(&depot, fail, PS_STORE_OK);
+    depot_run(&depot, fail_batch(), PS_STORE_OK);
     struct ps_store_command *get = get_batch("batch_1");
     assert_int_equal(get->out.batches[0].status, PS_BATCH_FAILED);
     assert_int_equal(get->out.batches[0].failed_ms, NOW + 1);
@@ -262,14 +294,7 @@ static void faults_in_the_file_fail_the_batch(void **state)
     assert_int_equal(get->out.batches[0].total, 0);
     ps_store_command_free(get);
     assert_false(depot_has_blob(&depot, &blob));
-
-    struct ps_store_command *hooks = depot_on(PS_STORE_HOOK_TAKE, "", "", NOW + 1);
-    hooks->in.limit = 5;
-    hooks->in.lease_ms = 100;
-    depot_ask(&depot, hooks, PS_STORE_OK);
-    assert_int_equal(hooks->out.hook_count, 1);
-    assert_true(ps_slice_eq_cstr(hooks->out.hooks[0].type, "batch.failed"));
-    ps_store_command_free(hooks);
+    expect_hook("batch.failed", "{}");
 }
 
 /* A file that is deleted while its batch runs: its bytes stay until the end. */
@@ -376,6 +401,7 @@ int main(void)
         TEST(an_empty_batch_has_ended),
         TEST(a_batch_cancelled_in_validation_runs_no_line),
         TEST(faults_in_the_file_fail_the_batch),
+        TEST(a_batch_cancelled_before_its_faults_were_told_says_so),
         TEST(a_running_batch_keeps_its_input),
         TEST(deleting_a_batch_takes_its_files_along),
         TEST(tenants_do_not_meet),
