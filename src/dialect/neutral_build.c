@@ -13,19 +13,6 @@
 
 /* ---- begin and end ---- */
 
-/* Without the white space around the object. */
-static struct ps_slice trim(struct ps_slice body)
-{
-    while (body.len > 0 && body.ptr[0] != '{') {
-        body.ptr++;
-        body.len--;
-    }
-    while (body.len > 0 && body.ptr[body.len - 1] != '}') {
-        body.len--;
-    }
-    return body;
-}
-
 int ps_build_begin(struct ps_neutral_build *build, const struct ps_request *request,
                    struct ps_arena *arena, struct ps_neutral *ret, struct ps_fault *fault)
 {
@@ -42,7 +29,7 @@ int ps_build_begin(struct ps_neutral_build *build, const struct ps_request *requ
     if (build->body.ptr == NULL) {
         return ps_build_no_memory(build);
     }
-    build->body = trim(build->body);
+    build->body = ps_raw_trimmed(build->body);
     return 0;
 }
 
