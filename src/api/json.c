@@ -151,6 +151,42 @@ struct ps_slice ps_object_member(struct ps_slice object, const char *name)
     return found;
 }
 
+struct ps_slice ps_array_inside(struct ps_slice array)
+{
+    return array.len > 2 && array.ptr[0] == '[' ? ps_slice(array.ptr + 1, array.len - 2)
+                                                : PS_SLICE_NONE;
+}
+
+bool ps_array_next(struct ps_slice *rest, struct ps_slice *ret)
+{
+    size_t at = 0;
+    size_t depth = 0;
+    bool quoted = false;
+    while (at < rest->len && strchr(" \t\r\n,", rest->ptr[at]) != NULL) {
+        at++;
+    }
+    size_t start = at;
+    for (; at < rest->len; at++) {
+        char byte = rest->ptr[at];
+        if (quoted) {
+            at += byte == '\\' ? 1 : 0;
+            quoted = byte != '"';
+        } else if (byte == '"') {
+            quoted = true;
+        } else if (byte == '{' || byte == '[') {
+            depth++;
+        } else if (byte == '}' || byte == ']') {
+            depth--;
+        } else if (byte == ',' && depth == 0) {
+            break;
+        }
+    }
+    at = at < rest->len ? at : rest->len;
+    *ret = ps_slice(rest->ptr + start, at - start);
+    *rest = ps_slice(rest->ptr + at, rest->len - at);
+    return ret->len > 0;
+}
+
 int ps_object_take(struct ps_slice object, const struct ps_object_want *wants, size_t count,
                    struct ps_fault *ret_fault)
 {

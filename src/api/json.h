@@ -36,6 +36,12 @@ bool ps_member_is(struct ps_slice raw, const char *name);
  * twice. */
 struct ps_slice ps_object_member(struct ps_slice object, const char *name);
 
+/* What stands between the brackets of a scanned array; empty when this is none. */
+struct ps_slice ps_array_inside(struct ps_slice array);
+/* The next element; `rest` begins where the array's inside does, or behind the last one. False: no
+ * more. */
+bool ps_array_next(struct ps_slice *rest, struct ps_slice *ret);
+
 /* What a body that creates something may hold. */
 struct ps_object_want {
     const char *name;

@@ -1,45 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "side.h"
+#include "responses.h"
 
 #include "penstock/base/clock.h"
 #include "penstock/base/json_scan.h"
 #include "penstock/base/mem.h"
 
 /*
- * Responses of the Responses API that are kept: POST /v1/responses keeps what it answered and finds
- * what a previous_response_id names; GET and DELETE /v1/responses/{id} and its input items.
+ * Responses of the Responses API that are kept: POST /v1/responses keeps what it answered; GET and
+ * DELETE /v1/responses/{id} and its input items. What a request goes on from is found in
+ * responses_lookup.c.
  *
- * The happy path: before the model is asked, the response before is fetched, and its input and
- * output go in front of the request's own; when the answer is complete it is put into the store
- * together with all its input, and only then the client gets its end: an id that a client has seen
- * in a complete answer is kept.
+ * The happy path: when an answer is complete it is put into the store together with all its input,
+ * and only then the client gets its end: an id that a client has seen in a complete answer is kept.
  *
- * How it fails: an unknown id, or another tenant's, is 404 before the model is asked; a store that
- * does not answer is 503. An answer that cannot be kept fails as a whole: whoever asks with
- * "store": false does not depend on that.
+ * How it fails: an answer that cannot be kept fails as a whole: whoever asks with "store": false
+ * does not depend on that.
  */
 
-#define KIND       PS_SLICE_LIT("response")
-#define PREFIX     "resp_"
+#define PREFIX     PS_RESPONSE_PREFIX
 #define PATH       "/v1/responses/"
 #define LIST_BYTES (64u << 20)
 
-struct responses {
-    struct ps_store_call call;
-    struct ps_buf out; /* the end of the answer, until it may go out */
-};
-
-static int open_side(struct ps_conn *conn)
+struct ps_responses_side *ps_responses_side(struct ps_conn *conn)
 {
     if (conn->request.side == NULL) {
-        conn->request.side = ps_calloc(1, sizeof(struct responses));
+        conn->request.side = ps_calloc(1, sizeof(struct ps_responses_side));
     }
-    return conn->request.side != NULL ? 0 : -1;
+    return conn->request.side;
 }
 
 static void close_responses(struct ps_conn *conn)
 {
-    struct responses *side = conn->request.side;
+    struct ps_responses_side *side = conn->request.side;
+    ps_response_lookup_leave(side->lookup);
     ps_store_call_drop(&side->call);
     ps_buf_deinit(&side->out);
     ps_free(side);
@@ -48,8 +41,8 @@ static void close_responses(struct ps_conn *conn)
 /* Only its end: the rest of the request is its exchange's. */
 const struct ps_side_ops ps_responses_ops = {NULL, NULL, NULL, NULL, close_responses};
 
-static struct ps_store_command *new_command(struct ps_conn *conn, enum ps_store_verb verb,
-                                            const struct ps_id *id)
+struct ps_store_command *ps_response_command(struct ps_conn *conn, enum ps_store_verb verb,
+                                             const struct ps_id *id)
 {
     struct ps_store_command *command = ps_store_command_new(verb);
     if (command == NULL) {
@@ -58,7 +51,7 @@ static struct ps_store_command *new_command(struct ps_conn *conn, enum ps_store_
     command->in.tenant = ps_store_command_copy(command, conn->request.identity.tenant);
     command->in.now_ms = ps_clock_wall_ms();
     command->in.object.tenant = command->in.tenant;
-    command->in.object.kind = KIND;
+    command->in.object.kind = PS_SLICE_LIT("response");
     command->in.object.id = *id;
     if (command->in.tenant.ptr == NULL) {
         ps_store_command_free(command);
@@ -67,111 +60,11 @@ static struct ps_store_command *new_command(struct ps_conn *conn, enum ps_store_
     return command;
 }
 
-/* ---- the response before ---- */
-
-static void refuse_previous(struct ps_conn *conn, enum ps_store_status status)
-{
-    struct ps_exchange *ex = conn->request.exchange;
-    struct ps_slice id = ps_exchange_request(ex)->previous_id;
-    struct ps_fault fault;
-    if (status == PS_STORE_NOT_FOUND) {
-        (void)ps_fault_set(&fault, PS_FAULT_PREVIOUS_NOT_FOUND, "previous_response_id",
-                           "Previous response with id '%.*s' not found.",
-                           (int)(id.len < 80 ? id.len : 80), id.ptr);
-    } else {
-        ps_store_fault(status, "response", &fault);
-    }
-    ps_exchange_previous(ex, PS_SLICE_NONE, &fault);
-}
-
-/* What stands between the brackets of an array that we have written. */
-static struct ps_slice inside(struct ps_slice array)
-{
-    return array.len > 2 && array.ptr[0] == '[' ? ps_slice(array.ptr + 1, array.len - 2)
-                                                : PS_SLICE_NONE;
-}
-
-static void free_text(void *text)
-{
-    ps_free(text);
-}
-
-/* Its input, then its output, as one array; it may be large, and goes with the arena all the same.
- */
-static struct ps_slice all_items(struct ps_conn *conn, struct ps_slice kept)
-{
-    struct ps_slice input = inside(ps_object_member(kept, "input"));
-    struct ps_slice output = inside(ps_object_member(ps_object_member(kept, "response"), "output"));
-    char *text = ps_malloc(input.len + output.len + 3);
-    size_t len = 0;
-    if (text == NULL) {
-        return PS_SLICE_NONE;
-    }
-    if (ps_arena_defer(&conn->arena, free_text, text) != 0) {
-        ps_free(text);
-        return PS_SLICE_NONE;
-    }
-    text[len++] = '[';
-    if (input.len > 0) {
-        memcpy(text + len, input.ptr, input.len);
-        len += input.len;
-    }
-    if (input.len > 0 && output.len > 0) {
-        text[len++] = ',';
-    }
-    if (output.len > 0) {
-        memcpy(text + len, output.ptr, output.len);
-        len += output.len;
-    }
-    text[len++] = ']';
-    return ps_slice(text, len);
-}
-
-static void on_previous(struct ps_conn *conn, struct ps_store_command *command)
-{
-    if (command->status != PS_STORE_OK) {
-        refuse_previous(conn, command->status);
-        return;
-    }
-    struct ps_slice items = all_items(conn, command->out.object.value);
-    if (items.ptr == NULL) {
-        refuse_previous(conn, PS_STORE_NO_MEMORY);
-    } else {
-        ps_exchange_previous(conn->request.exchange, items, NULL);
-    }
-}
-
-void ps_responses_previous(struct ps_conn *conn)
-{
-    struct ps_exchange *ex = conn->request.exchange;
-    struct ps_store_command *command;
-    struct ps_fault fault;
-    struct ps_id id;
-    if (ps_side_jobs(conn) == NULL) {
-        (void)ps_fault_set(
-            &fault, PS_FAULT_UNSUPPORTED_OPERATION, "previous_response_id",
-            "This gateway keeps no responses: send the whole conversation as input.");
-        ps_exchange_previous(ex, PS_SLICE_NONE, &fault);
-        return;
-    }
-    if (!ps_id_read(&id, PREFIX, ps_exchange_request(ex)->previous_id)) {
-        refuse_previous(conn, PS_STORE_NOT_FOUND);
-        return;
-    }
-    command = open_side(conn) == 0 ? new_command(conn, PS_STORE_OBJECT_GET, &id) : NULL;
-    if (command == NULL) {
-        refuse_previous(conn, PS_STORE_NO_MEMORY);
-        return;
-    }
-    struct responses *side = conn->request.side;
-    ps_store_call(&side->call, conn, command, on_previous);
-}
-
 /* ---- keeping ---- */
 
 static void on_kept(struct ps_conn *conn, struct ps_store_command *command)
 {
-    struct responses *side = conn->request.side;
+    struct ps_responses_side *side = conn->request.side;
     if (command->status == PS_STORE_OK) {
         ps_inference_finish(conn, ps_buf_view(&side->out));
     } else {
@@ -193,7 +86,7 @@ static bool make_put(struct ps_conn *conn, struct ps_store_command **ret)
         return false;
     }
     if (!value.failed) {
-        *ret = new_command(conn, PS_STORE_OBJECT_PUT, &id);
+        *ret = ps_response_command(conn, PS_STORE_OBJECT_PUT, &id);
     }
     if (*ret != NULL) {
         struct ps_store_object *object = &(*ret)->in.object;
@@ -216,14 +109,14 @@ bool ps_responses_keep(struct ps_conn *conn, struct ps_buf *out)
         out->failed || !make_put(conn, &command)) {
         return false;
     }
-    if (command == NULL || open_side(conn) != 0) {
+    if (command == NULL || ps_responses_side(conn) == NULL) {
         struct ps_fault fault;
         ps_store_command_free(command);
         ps_store_fault(PS_STORE_NO_MEMORY, "response", &fault);
         ps_inference_fail(conn, &fault);
         return true;
     }
-    struct responses *side = conn->request.side;
+    struct ps_responses_side *side = conn->request.side;
     side->out = *out;
     ps_buf_init(out, 0);
     ps_store_call(&side->call, conn, command, on_kept);
@@ -257,7 +150,7 @@ static void ask_one(struct ps_conn *conn, enum ps_store_verb verb,
     if (!ps_side_id(conn, PATH, PREFIX, "response", &id)) {
         return;
     }
-    struct ps_store_command *command = new_command(conn, verb, &id);
+    struct ps_store_command *command = ps_response_command(conn, verb, &id);
     if (command == NULL) {
         ps_side_refuse(conn, PS_STORE_NO_MEMORY, "response");
     } else {
@@ -284,40 +177,8 @@ const struct ps_side_ops ps_responses_one_ops = {open_one, ps_side_ignore, run_o
 
 /* ---- GET /v1/responses/{id}/input_items ---- */
 
-/* The next element of a scanned array; `rest` begins behind the bracket or the last element. */
-static bool next_element(struct ps_slice *rest, struct ps_slice *ret)
-{
-    size_t at = 0;
-    size_t depth = 0;
-    bool quoted = false;
-    while (at < rest->len && strchr(" \t\r\n,", rest->ptr[at]) != NULL) {
-        at++;
-    }
-    size_t start = at;
-    for (; at < rest->len; at++) {
-        char byte = rest->ptr[at];
-        if (quoted) {
-            at += byte == '\\' ? 1 : 0;
-            quoted = byte != '"';
-        } else if (byte == '"') {
-            quoted = true;
-        } else if (byte == '{' || byte == '[') {
-            depth++;
-        } else if (byte == '}' || byte == ']') {
-            depth--;
-        } else if (byte == ',' && depth == 0) {
-            break;
-        }
-    }
-    at = at < rest->len ? at : rest->len;
-    *ret = ps_slice(rest->ptr + start, at - start);
-    *rest = ps_slice(rest->ptr + at, rest->len - at);
-    return ret->len > 0;
-}
-
-/* An item's own id, or one made of its place; raw. */
-static void item_id(struct ps_buf *out, const struct ps_id *response, size_t index,
-                    struct ps_slice item)
+void ps_response_item_id(struct ps_buf *out, const struct ps_id *response, size_t index,
+                         struct ps_slice item)
 {
     struct ps_slice own = ps_object_member(item, "id");
     out->len = 0;
@@ -374,15 +235,15 @@ static int read_wanted(struct ps_conn *conn, struct wanted *ret, struct ps_fault
 /* Every element of the array, in the order that was asked for. NULL: memory is short. */
 static struct ps_slice *order_items(struct ps_slice array, bool ascending, size_t *ret_count)
 {
-    struct ps_slice rest = inside(array);
+    struct ps_slice rest = ps_array_inside(array);
     struct ps_slice element;
     size_t count = 0;
-    while (next_element(&rest, &element)) {
+    while (ps_array_next(&rest, &element)) {
         count++;
     }
     struct ps_slice *items = ps_calloc(count + 1, sizeof(*items));
-    rest = inside(array);
-    for (size_t i = 0; items != NULL && next_element(&rest, &element); i++) {
+    rest = ps_array_inside(array);
+    for (size_t i = 0; items != NULL && ps_array_next(&rest, &element); i++) {
         items[ascending ? i : count - 1 - i] = element;
     }
     *ret_count = count;
@@ -402,7 +263,7 @@ static int write_items(struct ps_buf *out, const struct ps_id *response,
     ps_buf_init(&id, 1024);
     ps_buf_cstr(out, "{\"object\":\"list\",\"data\":[");
     for (i = 0; i < count && shown < wanted->limit; i++) {
-        item_id(&id, response, wanted->ascending ? i : count - 1 - i, items[i]);
+        ps_response_item_id(&id, response, wanted->ascending ? i : count - 1 - i, items[i]);
         struct ps_slice plain = id.len >= 2 ? ps_slice(id.ptr + 1, id.len - 2) : PS_SLICE_NONE;
         if (!begun) {
             begun = ps_slice_eq(plain, wanted->after);

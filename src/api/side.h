@@ -123,10 +123,10 @@ extern const struct ps_side_ops ps_responses_ops;     /* POST /v1/responses, bes
 extern const struct ps_side_ops ps_responses_one_ops; /* GET, DELETE /v1/responses/{id} */
 extern const struct ps_side_ops ps_responses_items_ops; /* GET /v1/responses/{id}/input_items */
 
-/* responses.c: the exchange waits for the response before. */
+/* responses_lookup.c: the exchange waits for the response before, and for items it refers to. */
 void ps_responses_previous(struct ps_conn *conn);
-/* Whether an answer has to be kept before its end, which is in `out` and is taken, may go out:
- * ps_inference_finish or _fail will come. */
+/* responses.c: whether an answer has to be kept before its end, which is in `out` and is taken, may
+ * go out: ps_inference_finish or _fail will come. */
 bool ps_responses_keep(struct ps_conn *conn, struct ps_buf *out);
 
 /* background.c: the front's exchange has read a request that is to be a job. */

@@ -43,7 +43,7 @@ int ps_encode_translate(const struct ps_dialect *dialect, struct ps_request *req
                         const struct ps_encode_options *options, struct ps_arena *arena,
                         struct ps_encoded *ret, struct ps_fault *ret_fault)
 {
-    size_t body_len = (request->body != NULL ? request->body->len : 0) + request->previous.len;
+    size_t body_len = ps_request_bytes(request);
     struct ps_body_out *body;
     struct ps_encode encode = {
         .dialect = dialect,

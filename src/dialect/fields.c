@@ -42,6 +42,10 @@ static bool on_value(void *arg, const struct ps_json_value *value)
         fields->role_element = value->type == PS_JSON_STRING ? (uint64_t)value->element + 1 : 0;
     } else if (kind == PS_FIELD_MESSAGE) {
         note_message(fields, value);
+    } else if (kind == PS_FIELD_EACH) {
+        if (fields->each != NULL) {
+            fields->each(fields->each_arg, value);
+        }
     } else if (kind == PS_FIELD_STOP_ITEM) {
         if (value->type != PS_JSON_STRING && fields->bad_stop == 0) {
             fields->bad_stop = (uint64_t)value->element + 1;

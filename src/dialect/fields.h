@@ -34,6 +34,7 @@ enum ps_field_kind {
     PS_FIELD_ROLE,     /* a string */
     PS_FIELD_OBJECT,
     PS_FIELD_WEBHOOK,   /* a string, or an object */
+    PS_FIELD_EACH,      /* of an array's elements: goes to `each` as it comes */
     PS_FIELD_FORBIDDEN, /* would choose a host or a key */
 };
 
@@ -66,6 +67,9 @@ struct ps_fields {
     uint64_t bad_message;     /* 1 + index of the first message that is none */
     uint64_t bad_stop;        /* likewise */
     bool bad_message_is_role; /* an object, but its role is missing or no string */
+    /* Fields of the kind EACH; may be NULL. A value's `path` is the index of its rule. */
+    void (*each)(void *arg, const struct ps_json_value *value);
+    void *each_arg;
 };
 
 /* The paths of a table of rules, for ps_fields_init. NULL when memory is short. */

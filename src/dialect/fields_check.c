@@ -243,8 +243,9 @@ static int check_kind(const struct subject *s)
     case PS_FIELD_STOP_ITEM:
     case PS_FIELD_MESSAGE:
     case PS_FIELD_ROLE:
+    case PS_FIELD_EACH:
     default:
-        return 0; /* part of the array's check */
+        return 0; /* part of the array's check, or its reader's */
     }
 }
 

@@ -49,8 +49,11 @@ static struct ps_slice join(struct ps_slice a, struct ps_slice b, struct ps_slic
 
 /* ---- edits ---- */
 
+#define EDITS 8 /* beside those of items that are named by their ids */
+
 struct edits {
-    struct ps_edit list[8];
+    struct ps_edit own[EDITS];
+    struct ps_edit *list; /* `own`, or in the arena */
     size_t count;
     struct ps_slice model;   /* a member to insert, or len 0 */
     struct ps_slice options; /* likewise */
@@ -167,6 +170,18 @@ static int edit_previous(const struct ps_request *request, struct ps_arena *aren
     return 0;
 }
 
+/* Nor are the ids of items that are kept here: they themselves stand there. */
+static void edit_references(const struct ps_request *request, struct edits *edits)
+{
+    for (size_t i = 0; i < request->reference_count; i++) {
+        const struct ps_reference *reference = &request->references[i];
+
+        if (reference->item.len > 0) {
+            add_edit(edits, reference->span.start, reference->span.end, reference->item);
+        }
+    }
+}
+
 /* New members go to the front: what stands there is known without another look at the body. */
 static int insert_members(const struct ps_request *request, struct ps_arena *arena,
                           struct edits *edits)
@@ -198,16 +213,19 @@ static int encode_body(const struct ps_request *request, const struct ps_encode_
                        struct ps_arena *arena, struct ps_encoded *ret)
 {
     struct edits edits = {.count = 0};
+    size_t named = request->reference_count;
     bool streams = (request->operation == PS_OP_CHAT || request->operation == PS_OP_COMPLETE) &&
                    request->family == PS_FAMILY_OPENAI; /* the Responses API always tells */
 
     if (request->body == NULL || request->body->len == 0) {
         return 0;
     }
-    if (edit_model(request, options->model, arena, &edits) != 0 ||
+    edits.list = named == 0 ? edits.own : ps_arena_side(arena, named + EDITS, sizeof(*edits.list));
+    if (edits.list == NULL || edit_model(request, options->model, arena, &edits) != 0 ||
         edit_previous(request, arena, &edits) != 0) {
         return -1;
     }
+    edit_references(request, &edits);
     if (streams && request->stream && options->active_accounting && !request->include_usage) {
         edit_usage(request, &edits);
         ret->withhold_usage = true;

@@ -179,7 +179,7 @@ static int check_supported(struct ps_prompt_build *build, const struct ps_neutra
 int ps_prompt_of_neutral(struct ps_prompt_build *build, const struct ps_request *request,
                          const struct ps_neutral *neutral)
 {
-    size_t body = (request->body != NULL ? request->body->len : 0) + request->previous.len;
+    size_t body = ps_request_bytes(request);
 
     if (neutral->operation != PS_OP_CHAT && neutral->operation != PS_OP_COUNT_TOKENS) {
         return ps_fault_set(build->fault, PS_FAULT_UNSUPPORTED_OPERATION, NULL,

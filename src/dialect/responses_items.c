@@ -488,10 +488,45 @@ static int read_other(struct items *items, const struct item *item)
 
 /* ---- all of them ---- */
 
-static int note_items(struct items *items, const char *name, struct ps_slice array)
+static int no_such_item(struct ps_neutral_build *build, const struct ps_neutral_at *at,
+                        struct ps_slice id)
+{
+    char path[PS_FAULT_PARAM];
+
+    ps_neutral_path(path, at, "id");
+    return ps_fault_set(build->fault, PS_FAULT_NOT_FOUND, path, "Item with id %.*s not found.",
+                        (int)(id.len < 80 ? id.len : 80), id.ptr);
+}
+
+/* An element that only names an item: what has been found for it. */
+static int follow(struct ps_neutral_build *build, struct item *item, size_t *next)
+{
+    struct ps_build_member members[] = {{"type", PS_SLICE_NONE}, {"id", PS_SLICE_NONE}};
+    const struct ps_reference *reference =
+        ps_responses_reference(build->request, item->at.index, next);
+    struct ps_slice id = PS_SLICE_NONE;
+
+    if (ps_build_members(build, &item->at, item->raw, members, 2) != 0 ||
+        need_string(build, &item->at, "id", members[1].raw, &id) != 0) {
+        return -1;
+    }
+    if (reference == NULL && build->request->reference_count == PS_REFERENCES) {
+        return ps_build_bad(build, NULL, "input",
+                            "refers to more items by their id than can be looked up.");
+    }
+    if (reference == NULL || reference->item.len == 0) {
+        return no_such_item(build, &item->at, id);
+    }
+    item->raw = reference->item;
+    return 0;
+}
+
+/* `found`: some of them may be references, which have been looked for. */
+static int note_items(struct items *items, const char *name, struct ps_slice array, bool found)
 {
     struct ps_json_walk walk;
     struct ps_slice raw;
+    size_t next = 0;
 
     ps_json_walk_init(&walk, array);
     for (uint32_t i = 0; ps_json_walk_element(&walk, &raw); i++) {
@@ -502,6 +537,10 @@ static int note_items(struct items *items, const char *name, struct ps_slice arr
         if (!ps_raw_begins(raw, '{')) {
             return ps_build_expected(items->build, &item->at, NULL, "an object");
         }
+        if (found && ps_responses_is_reference(raw) && follow(items->build, item, &next) != 0) {
+            return -1;
+        }
+        raw = item->raw;
         item->type = ps_responses_member_of(raw, "type");
         item->is_assistant =
             is_call(item) || is_reasoning(item) ||
@@ -591,8 +630,8 @@ int ps_responses_items(struct ps_neutral_build *build, struct ps_slice instructi
     if (ps_raw_says(text) && add_text(&items, PS_ROLE_SYSTEM, "instructions", text) != 0) {
         return -1;
     }
-    if ((previous.len > 0 && note_items(&items, "previous_response_id", previous) != 0) ||
-        (ps_raw_begins(input, '[') && note_items(&items, "input", input) != 0) ||
+    if ((previous.len > 0 && note_items(&items, "previous_response_id", previous, false) != 0) ||
+        (ps_raw_begins(input, '[') && note_items(&items, "input", input, true) != 0) ||
         read_all(&items) != 0 ||
         (ps_raw_begins(input, '"') && add_text(&items, PS_ROLE_USER, "input", input) != 0)) {
         return -1;

@@ -174,6 +174,23 @@ static void write_elements(struct ps_slice array, struct ps_json_out *out)
     }
 }
 
+/* The same of the request's input, with the items themselves where it only names them: what is kept
+ * stands for itself when the response that they are of is deleted. */
+static void write_input(const struct ps_request *request, struct ps_slice array,
+                        struct ps_json_out *out)
+{
+    struct ps_json_walk walk;
+    struct ps_slice element;
+    size_t next = 0;
+
+    ps_json_walk_init(&walk, array);
+    for (uint32_t i = 0; ps_json_walk_element(&walk, &element); i++) {
+        const struct ps_reference *reference = ps_responses_reference(request, i, &next);
+
+        ps_out_raw(out, reference != NULL && reference->item.len > 0 ? reference->item : element);
+    }
+}
+
 bool ps_responses_writer_kept(const struct ps_writer *base, struct ps_id *ret_id,
                               struct ps_buf *buf)
 {
@@ -198,7 +215,7 @@ bool ps_responses_writer_kept(const struct ps_writer *base, struct ps_id *ret_id
         write_elements(base->options.request->previous, &out);
     }
     if (ps_raw_begins(input, '[')) {
-        write_elements(input, &out);
+        write_input(base->options.request, input, &out);
     } else if (input.len > 0) {
         ps_out_open(&out, '{');
         ps_out_member_cstr(&out, "type", "message");

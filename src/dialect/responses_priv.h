@@ -52,9 +52,27 @@ struct ps_responses_values {
 
 /* ---- responses_reader.c ---- */
 
+/* An element of the input that may be a reference: its bytes are not at hand yet. */
+struct ps_responses_candidate {
+    struct ps_span element;
+    struct ps_span type; /* end 0: none */
+    struct ps_span id;
+    uint32_t index;
+};
+struct ps_responses_candidates {
+    struct ps_responses_candidate *list; /* lives as long as the arena */
+    size_t count;
+    size_t room;
+    bool failed;                        /* memory is short */
+    bool named;                         /* the element has a role */
+    bool typed;                         /* it has a type that is none of a reference */
+    struct ps_responses_candidate next; /* the element at hand */
+};
+
 struct ps_responses_reader {
     struct ps_reader base;
     struct ps_fields fields;
+    struct ps_responses_candidates candidates;
 };
 
 int ps_responses_reader_global_init(void);
@@ -63,6 +81,29 @@ int ps_responses_reader_init(struct ps_reader *reader);
 int ps_responses_reader_feed(struct ps_reader *reader, const char *ptr, size_t len,
                              struct ps_fault *ret_fault);
 int ps_responses_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault);
+
+/* ---- responses_references.c ---- */
+
+enum ps_responses_element {
+    PS_RESPONSES_ELEMENT,
+    PS_RESPONSES_ELEMENT_TYPE,
+    PS_RESPONSES_ELEMENT_ID,
+    PS_RESPONSES_ELEMENT_ROLE,
+};
+/* A value of the input's elements has come. */
+void ps_responses_note(struct ps_responses_candidates *candidates, enum ps_responses_element which,
+                       const struct ps_json_value *value, struct ps_arena *arena);
+/* The body is complete: those of them that are references go to the request. -1: no memory. */
+int ps_responses_find_references(const struct ps_responses_candidates *candidates,
+                                 struct ps_request *request, struct ps_arena *arena);
+/* Whether an element of the input only names an item. */
+bool ps_responses_is_reference(struct ps_slice element);
+/*
+ * What stands for element `index` of the input, a reference; `*next` is the first of the request's
+ * references that may be it, and is moved on. NULL: nobody looked for it.
+ */
+const struct ps_reference *ps_responses_reference(const struct ps_request *request, uint32_t index,
+                                                  size_t *next);
 
 /* ---- responses_request.c, responses_tools.c, responses_items.c ---- */
 

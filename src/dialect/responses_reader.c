@@ -16,6 +16,10 @@ enum {
     STREAM,
     PREVIOUS,
     INPUT,
+    ELEMENT,
+    ELEMENT_TYPE,
+    ELEMENT_ID,
+    ELEMENT_ROLE,
     OTHERS,
 };
 
@@ -25,6 +29,11 @@ static const struct ps_field_rule rules[] = {
     [PREVIOUS] = {"previous_response_id", PS_FIELD_FILLED, true, CHAT, 0, 0, 0},
     /* only noted: what the response before said may go in front of it */
     [INPUT] = {"input", PS_FIELD_TEXT, true, 0, 0, 0, 0},
+    /* some of them may only name items that are kept */
+    [ELEMENT] = {"input.*", PS_FIELD_EACH, false, 0, 0, 0, 0},
+    [ELEMENT_TYPE] = {"input.*.type", PS_FIELD_EACH, false, 0, 0, 0, 0},
+    [ELEMENT_ID] = {"input.*.id", PS_FIELD_EACH, false, 0, 0, 0, 0},
+    [ELEMENT_ROLE] = {"input.*.role", PS_FIELD_EACH, false, 0, 0, 0, 0},
     [OTHERS] = {"store", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
     {"background", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
     {"max_output_tokens", PS_FIELD_TOKENS, true, CHAT, 0, 0, 0},
@@ -60,6 +69,15 @@ static void free_values(void *arg)
     ps_free(values->body);
 }
 
+static void on_element(void *arg, const struct ps_json_value *value)
+{
+    struct ps_responses_reader *reader = arg;
+
+    ps_responses_note(&reader->candidates,
+                      (enum ps_responses_element)(value->path - ELEMENT + PS_RESPONSES_ELEMENT),
+                      value, reader->base.arena);
+}
+
 int ps_responses_reader_init(struct ps_reader *base)
 {
     struct ps_responses_reader *reader = (struct ps_responses_reader *)base;
@@ -70,6 +88,8 @@ int ps_responses_reader_init(struct ps_reader *base)
         ps_arena_defer(base->arena, free_values, base->request->responses) != 0) {
         return -1;
     }
+    reader->fields.each = on_element;
+    reader->fields.each_arg = reader;
     return ps_fields_init(&reader->fields, rules, RULE_COUNT, paths, &limits, base->arena);
 }
 
@@ -120,5 +140,8 @@ int ps_responses_reader_finish(struct ps_reader *base, struct ps_fault *ret_faul
     }
     request->stream = ps_field_true(&found[STREAM]);
     request->include_usage = true; /* its answers always tell it */
+    if (ps_responses_find_references(&reader->candidates, request, base->arena) != 0) {
+        return ps_body_out_of_memory(ret_fault);
+    }
     return read_previous(reader, ret_fault);
 }

@@ -197,12 +197,15 @@ static void ask(struct ps_exchange *ex)
     ps_attempt_first(ex);
 }
 
-/* Whether the response before this one is to be looked for here. An id that is not of our making is
- * for the provider, where that has such an API itself. */
+/* Whether something of a response before this one is to be looked for here. An id that is not of
+ * our making is for the provider, where that has such an API itself. */
 static bool wants_previous(const struct ps_exchange *ex)
 {
     struct ps_id id;
-    if (ex->spec.on_previous == NULL || ex->request.previous_id.len == 0) {
+    if (ex->request.reference_count > 0) {
+        return true;
+    }
+    if (ex->request.previous_id.len == 0) {
         return false;
     }
     for (size_t i = 0; i < ex->route->target_count; i++) {
@@ -215,6 +218,14 @@ static bool wants_previous(const struct ps_exchange *ex)
     return true;
 }
 
+static int no_previous(const struct ps_exchange *ex, struct ps_fault *fault)
+{
+    return ps_fault_set(fault, PS_FAULT_UNSUPPORTED_OPERATION,
+                        ex->request.previous_id.len > 0 ? "previous_response_id" : "input",
+                        "This request cannot go on from responses that are kept: send the whole "
+                        "conversation as input.");
+}
+
 static void fail_previous(struct ps_exchange *ex)
 {
     struct ps_fault fault = ex->outcome.fault;
@@ -225,6 +236,9 @@ void ps_exchange_previous(struct ps_exchange *ex, struct ps_slice items,
                           const struct ps_fault *fault)
 {
     ex->request.previous = items;
+    for (size_t i = 0; i < ex->request.reference_count; i++) {
+        ex->request.reference_bytes += ex->request.references[i].item.len;
+    }
     if (fault != NULL) {
         ex->outcome.fault = *fault;
         ps_exchange_defer(ex, fail_previous);
@@ -270,11 +284,14 @@ static void prepare(struct ps_exchange *ex)
         ex->spec.on_background(ex->front_arg);
         return;
     }
-    if (wants_previous(ex)) {
+    if (!wants_previous(ex)) {
+        ask(ex);
+    } else if (ex->spec.on_previous != NULL) {
         ex->spec.on_previous(ex->front_arg);
-        return;
+    } else {
+        (void)no_previous(ex, &fault);
+        ps_exchange_fail(ex, &fault);
     }
-    ask(ex);
 }
 
 void ps_exchange_run(struct ps_exchange *ex)

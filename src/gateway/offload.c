@@ -111,10 +111,9 @@ static void done(struct ps_work *work)
     ps_mailbox_close(&offload->mailbox, on_mailbox_closed);
 }
 
-/* What is to be read: with the items of a response that this one goes on from. */
 static uint64_t asked_bytes(const struct ps_exchange *ex)
 {
-    return (uint64_t)ex->body.len + ex->request.previous.len;
+    return ps_request_bytes(&ex->request);
 }
 
 bool ps_offload_pays(const struct ps_exchange *ex)

@@ -236,6 +236,9 @@ def test_another_tenants_responses_do_not_exist():
         assert gateway.ask("DELETE", f"/v1/responses/{mine}", bearer("bob")).status == 404
         answer = gateway.post("/v1/responses", {**body, "previous_response_id": mine}, bearer("bob"))
         assert answer.status == 404
+        named = {"model": "m", "input": refers(mine.replace("resp", "msg") + "_0")}
+        assert gateway.post("/v1/responses", named, bearer("alice")).status == 200
+        assert gateway.post("/v1/responses", named, bearer("bob")).status == 404
 
 
 def test_a_kept_response_survives_the_kill_of_the_process(tmp_path):
@@ -264,13 +267,120 @@ def test_a_broken_store_is_told(tmp_path):
         assert gateway.get("/v1/responses/resp_01h00000000000000000000000").status == 503
 
 
+# Items that the input names by their ids
+
+
+def refers(*ids):
+    return [{"type": "item_reference", "id": one} for one in ids]
+
+
+def test_items_named_by_their_ids(through):
+    """As clients do that rely on what is kept, tools included: only the results come as they are."""
+    client, fake = through
+    message = {"role": "assistant", "content": "Let me see.", "tool_calls": CALLS}
+    fake.then(up.whole(up.chat_answer(choices=[{"index": 0, "message": message, "finish_reason": "tool_calls"}])))
+    question = {"role": "user", "content": "weather?"}
+    first = client.responses.create(model="m", input=[question], tools=[TOOL])
+    results = [{"type": "function_call_output", "call_id": f"call_{i}", "output": f"r{i}"} for i in (1, 2)]
+    history = [question, *refers(*(item.id for item in first.output)), *results]
+    second = client.responses.create(model="m", input=history, tools=[TOOL])
+    messages = fake.last.json()["messages"]
+    assert [one["role"] for one in messages] == ["user", "assistant", "tool", "tool"]
+    assert messages[1]["content"] == "Let me see."
+    assert [call["id"] for call in messages[1]["tool_calls"]] == ["call_1", "call_2"]
+    assert [one["content"] for one in messages[2:]] == ["r1", "r2"]
+    # What is kept has the items themselves, so it does not need the response that they are of.
+    kept = list(client.responses.input_items.list(second.id, order="asc"))
+    assert [item.type for item in kept[:4]] == ["message", "message", "function_call", "function_call"]
+    assert [item.id for item in kept[1:4]] == [item.id for item in first.output]
+    client.responses.delete(first.id)
+    third = [*history, *refers(second.output[0].id), {"role": "user", "content": "and now?"}]
+    fake.then(up.stream("Hello"))
+    events = list(client.responses.create(model="m", input=third, tools=[TOOL], stream=True))
+    assert events[-1].type == "response.completed"
+    assert [one["role"] for one in fake.last.json()["messages"]] == [
+        *("user", "assistant", "tool", "tool", "assistant", "user"),
+    ]
+    # an item of an input that had no id has one in the list of them
+    again = client.responses.create(model="m", input=refers(kept[0].id))
+    assert fake.last.json()["messages"] == [{"role": "user", "content": "weather?"}]
+    assert kept[0].id.startswith("item_") and again.status == "completed"
+
+
+def test_items_of_several_responses(through):
+    client, fake = through
+    ids = [client.responses.create(model="m", input=f"{i}").output[0].id for i in range(3)]
+    client.responses.create(model="m", input=refers(*ids, ids[0]))
+    assert [one["content"] for one in fake.last.json()["messages"]] == ["Hello"] * 4
+    before = client.responses.create(model="m", input="before")
+    client.responses.create(model="m", input=refers(ids[2]), previous_response_id=before.id)
+    assert [one["content"] for one in fake.last.json()["messages"]] == ["before", "Hello", "Hello"]
+
+
+def test_a_long_conversation_is_read_beside_the_loop(through):
+    """More than a loop may be held for: a thread looks through it."""
+    client, fake = through
+    long = "x" * 400000
+    first = client.responses.create(model="m", input=[{"role": "user", "content": long}])
+    client.responses.create(model="m", input=[*refers(first.output[0].id), {"role": "user", "content": "and?"}])
+    assert [one["content"] for one in fake.last.json()["messages"]] == ["Hello", "and?"]
+    client.responses.create(model="m", input="and?", previous_response_id=first.id)
+    assert [one["content"] for one in fake.last.json()["messages"]] == [long, "Hello", "and?"]
+
+
+@pytest.mark.parametrize(
+    "wrong", ["msg_01h00000000000000000000000_0", "msg_67ccd3a9da748190baa7f1570fe91ac604becb25c45c1d41", "x"]
+)
+def test_unknown_items(through, wrong):
+    client, fake = through
+    known = client.responses.create(model="m", input="hi").output[0].id
+    fake.forget()
+    with pytest.raises(openai.NotFoundError) as failed:
+        client.responses.create(model="m", input=refers(known, wrong))
+    assert failed.value.param == "input[1].id" and wrong in failed.value.message
+    assert failed.value.type == "invalid_request_error"
+    beyond = known[: known.rindex("_")] + "_7"
+    with pytest.raises(openai.NotFoundError) as failed:
+        client.responses.create(model="m", input=refers(beyond, known))
+    assert failed.value.param == "input[0].id"
+    assert fake.requests == []
+
+
+def test_items_of_answers_that_were_not_kept(through):
+    client, fake = through
+    answer = client.responses.create(model="m", input="hi", store=False)
+    with pytest.raises(openai.NotFoundError) as failed:
+        client.responses.create(model="m", input=refers(answer.output[0].id))
+    assert failed.value.param == "input[0].id"
+
+
+def test_no_more_responses_are_looked_through_than_64(through):
+    client, fake = through
+    ids = [client.responses.create(model="m", input="hi").output[0].id for _ in range(65)]
+    assert client.responses.create(model="m", input=refers(*ids[:64])).output_text == "Hello"
+    with pytest.raises(openai.BadRequestError) as failed:
+        client.responses.create(model="m", input=refers(*ids))
+    assert failed.value.param == "input"
+
+
+def test_items_are_no_larger_than_a_request():
+    """A few bytes that name an item many times make no large one."""
+    with up.Fake() as fake, Gateway(config(fake, limits={"body_bytes": "64KiB"})) as gateway:
+        fake.then(up.whole(up.chat_answer("x" * 30000)))
+        answer = gateway.post("/v1/responses", {"model": "m", "input": "hi"}).json()
+        twice = refers(*[answer["output"][0]["id"]] * 2)
+        assert gateway.post("/v1/responses", {"model": "m", "input": twice}).status == 200
+        refused = gateway.post("/v1/responses", {"model": "m", "input": [*twice, *twice]})
+        assert refused.status == 413 and refused.json()["error"]["param"] == "input"
+
+
 # Errors
 
 
 @pytest.mark.parametrize(
     "fields, param",
     [
-        ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].type"),
+        ({"input": [{"type": "item_reference"}]}, "input[0].id"),
         ({"input": [{"role": "boss", "content": "hi"}]}, "input[0].role"),
         ({"input": [{"type": "function_call_output", "call_id": "c", "output": "r"}]}, "input[0].call_id"),
         ({"input": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input[0].content[0].type"),
@@ -349,6 +459,10 @@ def test_native_responses_go_on_from_what_is_kept_here():
             assert asked["previous_response_id"] is None
             assert [item["role"] for item in asked["input"]] == ["user", "assistant", "user"]
             assert asked["input"][2]["content"] == "two"
+            fake.then(up.whole(b'{"id":"resp_69","object":"response","status":"completed","output":[]}'))
+            body = {"model": "native/x", "input": refers("msg_67", first["output"][0]["id"])}
+            assert gateway.post("/v1/responses", body).status == 200
+            assert fake.last.json()["input"] == [*refers("msg_67"), first["output"][0]]
 
 
 # The model inside

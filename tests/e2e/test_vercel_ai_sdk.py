@@ -54,9 +54,6 @@ class Client:
         """The process, which has its order."""
         settings = {"prompt": "hi", "maxOutputTokens": 50, **order.pop("settings", {})}
         order.setdefault("key", "client-key")
-        if self.door == "responses":
-            # Else it names what was said before by the ids of stored items.
-            settings["providerOptions"] = {"openai": {"store": False}, **settings.get("providerOptions", {})}
         order = {"door": self.door, "url": self.gateway.url, "model": self.model, "action": action, **order}
         process = subprocess.Popen(
             [NODE, DRIVER],

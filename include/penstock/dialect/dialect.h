@@ -311,6 +311,9 @@ void ps_writer_end(struct ps_writer *writer, const struct ps_answer_info *info, 
 /* The answer broke off: a stream's last events. False: it has none of its own, and ends with
  * ps_dialect_write_fault_event. */
 bool ps_writer_fail(struct ps_writer *writer, const struct ps_fault *fault, struct ps_buf *out);
+/* Whether an item's id is one that these writers make ("msg_…_0"), or that their lists show: then
+ * the response which holds it is in *ret. */
+bool ps_dialect_item_holder(struct ps_slice item, struct ps_id *ret_response);
 /*
  * After ps_writer_end, where request->keeps_responses: what is to be kept of request and answer,
  * {"input":[items],"response":{…}}, and the id that the client has for it. False: nothing is.

@@ -68,6 +68,21 @@ struct ps_generate_values {
     bool bare;               /* the body was not JSON: all of it is the prompt */
 };
 
+/*
+ * RESPONSES: an element of the input that only names an item which a response kept by this gateway
+ * holds. Whoever keeps responses fills `item` in.
+ */
+#define PS_REFERENCES   1024 /* in one request; further ones are not looked for */
+#define PS_REFERENCE_ID 48
+struct ps_reference {
+    struct ps_span span;  /* of the element */
+    uint32_t index;       /* of it in the input */
+    uint32_t id_len;      /* of `id` */
+    struct ps_slice item; /* RAW object that stands for it; empty: not found (yet); lives as long as
+                             the arena */
+    char id[PS_REFERENCE_ID];
+};
+
 struct ps_request {
     enum ps_family family;
     enum ps_operation operation;
@@ -98,9 +113,19 @@ struct ps_request {
                                      responses has found them; lives as long as the arena */
     struct ps_span previous_span; /* of that id */
     struct ps_span input_span;
-    bool keeps_responses; /* whoever asks keeps the answer, unless it says store: false */
+    struct ps_reference *references; /* in the order of the input; of ids of ours only */
+    size_t reference_count;
+    size_t reference_bytes; /* of their items in all */
+    bool keeps_responses;   /* whoever asks keeps the answer, unless it says store: false */
     struct ps_responses_values *responses; /* what the answer repeats; the dialect's own */
 };
+
+/* Bytes that a translation has to read: the body, and what is kept of the conversation. */
+static inline size_t ps_request_bytes(const struct ps_request *request)
+{
+    return (request->body != NULL ? request->body->len : 0) + request->previous.len +
+           request->reference_bytes;
+}
 
 /* A replacement of a span; start == end: an insertion there. Edits are in order and do not overlap.
  */

@@ -122,9 +122,10 @@ struct ps_exchange_spec {
     void (*on_background)(void *arg);
     bool prefer_background; /* the head asks for it too, where no stream is wanted */
     /*
-     * The request goes on from a response that this gateway may keep (request.previous_id), and was
-     * found fit otherwise: the exchange waits for ps_exchange_previous. Called as the others are.
-     * NULL: nothing is kept.
+     * The request goes on from a response that this gateway may keep (request.previous_id), or
+     * names items of some (request.references), and was found fit otherwise: the exchange waits for
+     * ps_exchange_previous. Called as the others are. NULL: nothing is kept, and such a request is
+     * refused.
      */
     void (*on_previous)(void *arg);
     bool keeps_responses; /* the front keeps the answer, where the request allows it */
@@ -144,7 +145,8 @@ int ps_exchange_body(struct ps_exchange *ex, const char *ptr, size_t len,
 /* The body is complete. on_end or on_commit will come. */
 void ps_exchange_run(struct ps_exchange *ex);
 /*
- * Behind on_previous: the items before the request's own (RAW array in the arena), or a fault.
+ * Behind on_previous: the items before the request's own (RAW array in the arena, or empty), or a
+ * fault. The request's references have their items by then, as far as these were found.
  * on_end or on_commit will come.
  */
 void ps_exchange_previous(struct ps_exchange *ex, struct ps_slice items,

@@ -17,8 +17,9 @@ struct asked {
     const char *said;     /* dropped, or the param */
 };
 
-#define MODEL   "\"model\":\"m\""
-#define USER(x) "{\"role\":\"user\",\"content\":\"" x "\"}"
+#define MODEL      "\"model\":\"m\""
+#define TWENTY_SIX "01j00000000000000000000000"
+#define USER(x)    "{\"role\":\"user\",\"content\":\"" x "\"}"
 
 static const struct asked asks[] = {
     {"{" MODEL ",\"input\":\"hi\"}", NULL, "{" MODEL ",\"messages\":[" USER("hi") "]}", ""},
@@ -80,7 +81,10 @@ static const struct asked asks[] = {
     {"{" MODEL ",\"input\":7}", NULL, NULL, "input"},
     {"{" MODEL ",\"input\":[7]}", NULL, NULL, "input[0]"},
     {"{" MODEL ",\"input\":[{\"type\":\"item_reference\",\"id\":\"x\"}]}", NULL, NULL,
-     "input[0].type"},
+     "input[0].id"},
+    {"{" MODEL ",\"input\":[{\"type\":\"item_reference\"}]}", NULL, NULL, "input[0].id"},
+    {"{" MODEL ",\"input\":[" USER("q") ",{\"id\":\"msg_" TWENTY_SIX "_0\"}]}", NULL, NULL,
+     "input[1].id"},
     {"{" MODEL ",\"input\":[{\"role\":\"user\",\"content\":[{\"type\":\"input_file\"}]}]}", NULL,
      NULL, "input[0].content[0].file_data"},
     {"{" MODEL ",\"input\":[{\"role\":\"user\",\"content\":[{\"type\":\"refusal\",\"refusal\":"
@@ -158,6 +162,174 @@ static void requests_are_cut_at_every_byte(void **state)
     for (size_t at = 1; at < strlen(asks[2].body); at++) {
         ask(&asks[2], &(struct cut){.at = at});
     }
+}
+
+/* ---- items that are named by their ids ---- */
+
+static void ids_tell_who_holds_an_item(void **state)
+{
+    static const char *const ids[] = {"msg_" TWENTY_SIX "_0", "rs_" TWENTY_SIX "_17",
+                                      "item_" TWENTY_SIX "_1234567890"};
+    static const char *const others[] = {"",
+                                         "msg",
+                                         "msg_",
+                                         "msg_" TWENTY_SIX,
+                                         "msg_" TWENTY_SIX "_",
+                                         "msg_" TWENTY_SIX "_x",
+                                         "msg_" TWENTY_SIX "_12345678901",
+                                         "_" TWENTY_SIX "_0",
+                                         "Msg_" TWENTY_SIX "_0",
+                                         "ninechars_" TWENTY_SIX "_0",
+                                         "msg_01j0000000000000000000000u_0",
+                                         "msg_01j0000000000000000000000_0",
+                                         "msg_67ccd3a9da748190baa7f1570fe91ac604becb25c45c1d41",
+                                         "resp_" TWENTY_SIX};
+    struct ps_id id;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
+        assert_true(ps_dialect_item_holder(ps_slice_cstr(ids[i]), &id));
+        assert_string_equal(id.text, "resp_" TWENTY_SIX);
+    }
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        assert_false(ps_dialect_item_holder(ps_slice_cstr(others[i]), &id));
+    }
+}
+
+#define REFERENCE(id) "{\"type\":\"item_reference\",\"id\":\"" id "\"}"
+static const char referring[] =
+    "{" MODEL
+    ",\"tools\":[{\"type\":\"function\",\"name\":\"f\"}],\"input\":[" USER("q") "," REFERENCE(
+        "msg_" TWENTY_SIX
+        "_0") ", { \"id\" : \"fc_\\u0030"
+              "1j00000000000000000000000_1\",\"type\":null } ,{\"id\":\"msg_67\",\"role\":"
+              "\"user\",\"content\":\"w\"},{\"type\":\"function_call_output\",\"id\":"
+              "\"fco_1\",\"call_id\":\"c\",\"output\":\"r\"}]}";
+
+static void read_referring(struct rig *rig, const char *body, const struct cut *cut)
+{
+    const struct ps_reader_options reading = {.operation = PS_OP_CHAT};
+
+    rig_init(rig);
+    rig->request.family = PS_FAMILY_RESPONSES;
+    rig->request.operation = PS_OP_CHAT;
+    assert_int_equal(rig_read(rig, &reading, ps_slice_cstr(body), cut), 0);
+}
+
+static void items_that_are_named_are_found(void **state)
+{
+    static const char expected[] = "{" MODEL ",\"messages\":[" USER(
+        "q") ",{\"role\":\"assistant\",\"content\":\"a\","
+             "\"tool_calls\":[{\"id\":\"c\",\"type\":\"function\",\"function\":{\"name\":\"f\","
+             "\"arguments\":\"{}\"}}]}," USER("w") ",{\"role\":\"tool\",\"tool_call_id\":\"c\","
+                                                   "\"content\":\"r\"}],\"tools\":[{\"type\":"
+                                                   "\"function\",\"function\":{\"name\":\"f\"}}]"
+                                                   "}";
+    const struct ps_encode_options options = {.model = PS_SLICE_LIT("m")};
+
+    (void)state;
+    for (size_t at = 0; at < strlen(referring); at++) {
+        const struct cut cut = {.at = at, .shift = at % 3 == 0 ? at : 0};
+        struct ps_encoded encoded;
+        struct rig rig;
+
+        read_referring(&rig, referring, &cut);
+        assert_int_equal(rig.request.reference_count, 2);
+        assert_int_equal(rig.request.references[0].index, 1);
+        assert_int_equal(rig.request.references[1].index, 2);
+        assert_memory_equal(rig.request.references[0].id, "msg_" TWENTY_SIX "_0", 32);
+        assert_memory_equal(rig.request.references[1].id, "fc_" TWENTY_SIX "_1", 31);
+        rig.request.references[0].item =
+            PS_SLICE_LIT("{\"type\":\"message\",\"role\":\"assistant\",\"content\":[{\"type\":"
+                         "\"output_text\",\"text\":\"a\"}]}");
+        rig.request.references[1].item = PS_SLICE_LIT(
+            "{\"type\":\"function_call\",\"call_id\":\"c\",\"name\":\"f\",\"arguments\":\"{}"
+            "\"}");
+        if (ps_dialect_encode(ps_dialect_find("openai"), &rig.request, &options, &rig.arena,
+                              &encoded, &rig.fault) != 0) {
+            fail_msg("%s: %s", rig.fault.param, rig.fault.message);
+        }
+        char *text = rig_join(&encoded);
+        assert_string_equal(text, expected);
+        free(text);
+        rig_deinit(&rig);
+    }
+}
+
+static void an_item_that_is_not_found_is_named(void **state)
+{
+    const struct ps_encode_options options = {.model = PS_SLICE_LIT("m")};
+    struct ps_encoded encoded;
+    struct rig rig;
+
+    (void)state;
+    read_referring(&rig, referring, &(struct cut){0});
+    rig.request.references[0].item = PS_SLICE_LIT(USER("x"));
+    assert_int_equal(ps_dialect_encode(ps_dialect_find("openai"), &rig.request, &options,
+                                       &rig.arena, &encoded, &rig.fault),
+                     -1);
+    assert_int_equal(rig.fault.kind, PS_FAULT_NOT_FOUND);
+    assert_string_equal(rig.fault.param, "input[2].id");
+    rig_deinit(&rig);
+}
+
+/* A provider that has the API itself gets the items that are kept here, and its own ids. */
+static void native_ones_get_items_that_are_kept_here(void **state)
+{
+    static const char body[] = "{\"input\":[" REFERENCE("msg_67") "," REFERENCE(
+        "msg_" TWENTY_SIX "_0") " ],"
+                                "\"previous_response_id\":\"resp_1\",\"model\":\"m\"}";
+    static const char expected[] = "{\"input\":[{\"b\":2}," REFERENCE(
+        "msg_67") ",{\"a\":1} ],\"previous_response_id\":null,\"model\":\"m\"}";
+    const struct ps_dialect_settings settings = {.native_responses = true};
+    const struct ps_encode_options options = {.model = PS_SLICE_LIT("m"), .settings = &settings};
+    struct ps_encoded encoded;
+    struct rig rig;
+
+    (void)state;
+    read_referring(&rig, body, &(struct cut){0});
+    assert_int_equal(rig.request.reference_count, 1);
+    rig.request.references[0].item = PS_SLICE_LIT("{\"a\":1}");
+    rig.request.previous = PS_SLICE_LIT("[{\"b\":2}]");
+    assert_int_equal(ps_dialect_encode(ps_dialect_find("openai"), &rig.request, &options,
+                                       &rig.arena, &encoded, &rig.fault),
+                     0);
+    char *text = rig_join(&encoded);
+    assert_string_equal(text, expected);
+    free(text);
+    rig_deinit(&rig);
+}
+
+static void no_more_items_are_noted_than_are_looked_up(void **state)
+{
+    static const char reference[] = REFERENCE("msg_" TWENTY_SIX "_0");
+    const struct ps_encode_options options = {.model = PS_SLICE_LIT("m")};
+    size_t size = 64 + (PS_REFERENCES + 1) * (sizeof(reference) + 1);
+    char *body = malloc(size);
+    size_t len;
+    struct ps_encoded encoded;
+    struct rig rig;
+
+    (void)state;
+    assert_non_null(body);
+    len = (size_t)snprintf(body, size, "{" MODEL ",\"input\":[");
+    for (size_t i = 0; i <= PS_REFERENCES; i++) {
+        len += (size_t)snprintf(body + len, size - len, "%s%s", i > 0 ? "," : "", reference);
+    }
+    (void)snprintf(body + len, size - len, "]}");
+    read_referring(&rig, body, &(struct cut){.shift = 5});
+    assert_int_equal(rig.request.reference_count, PS_REFERENCES);
+    for (size_t i = 0; i < PS_REFERENCES; i++) {
+        assert_int_equal(rig.request.references[i].index, i);
+        rig.request.references[i].item = PS_SLICE_LIT(USER("x"));
+    }
+    assert_int_equal(ps_dialect_encode(ps_dialect_find("openai"), &rig.request, &options,
+                                       &rig.arena, &encoded, &rig.fault),
+                     -1);
+    assert_int_equal(rig.fault.kind, PS_FAULT_BAD_FIELD);
+    assert_string_equal(rig.fault.param, "input");
+    rig_deinit(&rig);
+    free(body);
 }
 
 /* ---- relayed ---- */
@@ -467,6 +639,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_become_chats),
         cmocka_unit_test(requests_are_cut_at_every_byte),
+        cmocka_unit_test(ids_tell_who_holds_an_item),
+        cmocka_unit_test(items_that_are_named_are_found),
+        cmocka_unit_test(an_item_that_is_not_found_is_named),
+        cmocka_unit_test(native_ones_get_items_that_are_kept_here),
+        cmocka_unit_test(no_more_items_are_noted_than_are_looked_up),
         cmocka_unit_test(native_ones_pass),
         cmocka_unit_test(native_ones_get_what_is_kept_here),
         cmocka_unit_test(answers_are_streamed),
