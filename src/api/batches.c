@@ -62,7 +62,7 @@ static int check_endpoint(struct batch_door *door, struct ps_slice path, struct 
     if (endpoint == NULL || !endpoint->batches) {
         return bad(fault, "endpoint",
                    "endpoint must be /v1/chat/completions, /v1/completions, /v1/embeddings, "
-                   "/v1/images/generations or /generate.");
+                   "/v1/images/generations, /v1/responses or /generate.");
     }
     door->endpoint = ps_slice_cstr(endpoint->path);
     return 0;

@@ -7,6 +7,7 @@ static const struct ps_jobs_endpoint endpoints[] = {
     {"/v1/completions", "batch.completions", PS_FAMILY_OPENAI, PS_OP_COMPLETE, true},
     {"/v1/embeddings", "batch.embeddings", PS_FAMILY_OPENAI, PS_OP_EMBED, true},
     {"/v1/images/generations", "batch.images", PS_FAMILY_OPENAI, PS_OP_IMAGE, true},
+    {"/v1/responses", "batch.responses", PS_FAMILY_RESPONSES, PS_OP_CHAT, true},
     {"/v1/messages", "batch.messages", PS_FAMILY_ANTHROPIC, PS_OP_CHAT, true},
     {"/generate", "batch.generate", PS_FAMILY_GENERATE, PS_OP_CHAT, true},
 };

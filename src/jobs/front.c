@@ -226,14 +226,14 @@ static void write_error(struct ps_run *run)
     run->answer_bytes = run->answer.len;
 }
 
-/* The writer's last word, which for most of them is all of it. */
+/* The writer's last word, which for most of them is all of it. Some repeat the request in it. */
 static void write_rest(struct ps_run *run)
 {
     struct ps_answer_info info;
     struct ps_buf out;
     ps_exchange_info(run->ex, &info);
-    ps_buf_init(&out,
-                (size_t)run->jobs->gl->snapshot->config->limits.event_bytes * 6 + PS_JOBS_INLINE);
+    ps_buf_init(&out, (size_t)run->jobs->gl->snapshot->config->limits.event_bytes * 6 +
+                          (size_t)run->claim.body.length + PS_JOBS_INLINE);
     ps_writer_end(run->writer, &info, &out);
     if (out.failed) {
         (void)ps_fault_set(&run->fault, PS_FAULT_NO_MEMORY, NULL,

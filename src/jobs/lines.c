@@ -16,9 +16,13 @@
 #define MAX_ID     512 /* characters */
 
 static const struct ps_json_path openai_fields[PS_LINE_FIELDS] = {
-    [PS_LINE_CUSTOM_ID] = {"custom_id", true}, [PS_LINE_BODY] = {"body", true},
-    [PS_LINE_MODEL] = {"body.model", true},    [PS_LINE_STREAM] = {"body.stream", true},
-    [PS_LINE_METHOD] = {"method", true},       [PS_LINE_URL] = {"url", true},
+    [PS_LINE_CUSTOM_ID] = {"custom_id", true},
+    [PS_LINE_BODY] = {"body", true},
+    [PS_LINE_MODEL] = {"body.model", true},
+    [PS_LINE_STREAM] = {"body.stream", true},
+    [PS_LINE_METHOD] = {"method", true},
+    [PS_LINE_URL] = {"url", true},
+    [PS_LINE_BACKGROUND] = {"body.background", false},
 };
 static const struct ps_json_path anthropic_fields[PS_LINE_METHOD] = {
     [PS_LINE_CUSTOM_ID] = {"custom_id", true},
@@ -195,6 +199,13 @@ static bool check_body(struct ps_validation *v)
     if (v->found[PS_LINE_STREAM].there && v->found[PS_LINE_STREAM].type == PS_JSON_TRUE) {
         ps_line_fault(v, v->number, "invalid_request", openai ? "body.stream" : "params.stream",
                       "stream must not be true in a batch.");
+        return false;
+    }
+    /* it would be answered before it was done */
+    if (v->found[PS_LINE_BACKGROUND].there && v->found[PS_LINE_BACKGROUND].type == PS_JSON_TRUE &&
+        ps_slice_eq_cstr(v->desk->batch.endpoint, "/v1/responses")) {
+        ps_line_fault(v, v->number, "invalid_request", "body.background",
+                      "background must not be true in a batch.");
         return false;
     }
     return check_model(v);

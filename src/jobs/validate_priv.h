@@ -16,8 +16,9 @@ enum {
     PS_LINE_BODY,
     PS_LINE_MODEL,
     PS_LINE_STREAM,
-    PS_LINE_METHOD,
+    PS_LINE_METHOD, /* and what follows: OpenAI's only */
     PS_LINE_URL,
+    PS_LINE_BACKGROUND,
     PS_LINE_FIELDS
 };
 

@@ -9,7 +9,7 @@ import pytest
 from openai import OpenAI
 from support import fake as up
 from support.gateway import Gateway, config, provider
-from support.jobs import bearer, with_keys
+from support.jobs import batch_of, bearer, upload, wait_batch, with_keys
 from support.local import SKY, SKY_ANSWER, local, needs_llama, nothing_left
 
 TOOL = {
@@ -463,6 +463,104 @@ def test_native_responses_go_on_from_what_is_kept_here():
             body = {"model": "native/x", "input": refers("msg_67", first["output"][0]["id"])}
             assert gateway.post("/v1/responses", body).status == 200
             assert fake.last.json()["input"] == [*refers("msg_67"), first["output"][0]]
+
+
+# Batches
+
+
+def response_line(custom_id, **body):
+    body = {"model": "m", "input": "hi", **body}
+    return json.dumps({"custom_id": custom_id, "method": "POST", "url": "/v1/responses", "body": body}) + "\n"
+
+
+def rows(gateway, file_id):
+    text = gateway.get(f"/v1/files/{file_id}/content").body
+    return {row["custom_id"]: row for row in map(json.loads, text.splitlines())}
+
+
+def run_batch(gateway, *lines):
+    made = batch_of(gateway, "".join(lines).encode(), endpoint="/v1/responses")
+    return wait_batch(gateway, made["id"])
+
+
+def test_a_batch_of_responses(servers):
+    """By the official SDK; every answer as the door itself gives it, but for what is kept."""
+    fake, gateway = servers
+    fake.forget()
+    with client_of(gateway) as client:
+        lines = response_line("a") + response_line("b", store=True, tools=[TOOL], metadata={"x": "y"})
+        made = client.batches.create(
+            input_file_id=upload(gateway, lines.encode()), endpoint="/v1/responses", completion_window="24h"
+        )
+        batch = wait_batch(gateway, made.id)
+        assert batch["status"] == "completed" and batch["request_counts"]["completed"] == 2, batch
+        assert batch["usage"]["total_tokens"] == 22
+        found = rows(gateway, batch["output_file_id"])
+        for row in found.values():
+            body = row["response"]["body"]
+            assert row["response"]["status_code"] == 200 and body["object"] == "response"
+            assert body["output"][0]["content"][0]["text"] == "Hello" and body["store"] is False
+            with pytest.raises(openai.NotFoundError):
+                client.responses.retrieve(body["id"])
+        assert found["b"]["response"]["body"]["metadata"] == {"x": "y"}
+    assert {request.path for request in fake.requests} == {"/v1/chat/completions"}
+
+
+def test_lines_do_not_go_on_from_what_is_kept(servers):
+    fake, gateway = servers
+    fake.forget()
+    kept = gateway.post("/v1/responses", {"model": "m", "input": "hi"}).json()
+    batch = run_batch(
+        gateway,
+        response_line("good"),
+        response_line("before", previous_response_id=kept["id"]),
+        response_line("item", input=refers(kept["output"][0]["id"])),
+        response_line("unknown", input=refers("msg_1")),
+        response_line("wrong", input=[{"role": "boss", "content": "hi"}]),
+    )
+    assert batch["status"] == "completed"
+    assert batch["request_counts"] == {"total": 5, "completed": 1, "failed": 4}
+    found = {
+        name: (row["response"]["status_code"], row["response"]["body"]["error"]["param"])
+        for name, row in rows(gateway, batch["error_file_id"]).items()
+    }
+    assert found == {
+        "before": (400, "previous_response_id"),
+        "item": (400, "input"),
+        "unknown": (404, "input[0].id"),
+        "wrong": (400, "input[0].role"),
+    }
+
+
+@pytest.mark.parametrize("field", ["stream", "background"])
+def test_lines_that_no_batch_has(servers, field):
+    _, gateway = servers
+    batch = run_batch(gateway, response_line("a"), response_line("b", **{field: True}))
+    assert batch["status"] == "failed"
+    (error,) = batch["errors"]["data"]
+    assert (error["param"], error["line"]) == (f"body.{field}", 2)
+
+
+def test_a_batch_whose_answers_repeat_long_requests():
+    with up.Fake() as fake, Gateway(config(fake, limits={"event_bytes": "64KiB"})) as gateway:
+        batch = run_batch(gateway, response_line("a", instructions="x" * 700000))
+        assert batch["request_counts"]["completed"] == 1, batch
+        (row,) = rows(gateway, batch["output_file_id"]).values()
+        assert len(row["response"]["body"]["instructions"]) == 700000
+
+
+def test_a_batch_at_a_provider_that_has_the_api_itself():
+    body = b'{"id":"resp_68","object":"response","status":"completed","output":[],"strange":1.0}'
+    with up.Fake() as fake:
+        with Gateway(config(fake, providers={"up": provider(fake, native_responses=True)})) as gateway:
+            fake.always(up.whole(body))
+            batch = run_batch(gateway, response_line("a", previous_response_id="resp_67", store=True, odd=1.5))
+            assert batch["request_counts"]["completed"] == 1, batch
+            (row,) = rows(gateway, batch["output_file_id"]).values()
+            assert row["response"]["body"] == json.loads(body)
+            asked = fake.last.json()
+            assert fake.last.path == "/v1/responses"
+            assert asked["previous_response_id"] == "resp_67" and asked["store"] is True and asked["odd"] == 1.5
 
 
 # The model inside
