@@ -60,6 +60,7 @@ struct ps_anthropic_writer {
     enum ps_anthropic_block_kind open;
     bool started;          /* message_start has gone out */
     bool has_arguments;    /* the open call has some */
+    bool has_signature;    /* the open thought has one, in a stream */
     bool called;           /* a tool was called */
     uint32_t block;        /* the events' number of the open block */
     uint32_t last_call;    /* that of the last call */

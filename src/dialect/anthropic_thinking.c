@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "anthropic_priv.h"
+#include "signature.h"
 
 /*
  * How much a model is to think. Newer models take an effort and think as much as they like
@@ -46,13 +47,13 @@ static const char *effort_word(const struct ps_neutral *neutral)
     return neutral->effort == PS_EFFORT_MINIMAL ? "low" : ps_effort_name(neutral->effort);
 }
 
-static bool has_signed_thought(const struct ps_neutral_message *message)
+static bool has_signed_thought(const struct ps_encode *encode,
+                               const struct ps_neutral_message *message)
 {
     for (size_t i = 0; i < message->part_count; i++) {
         const struct ps_neutral_part *part = &message->parts[i];
 
-        if (part->kind == PS_PART_REASONING && part->reasoning != NULL &&
-            (part->reasoning->signature.len > 0 || part->reasoning->redacted.len > 0)) {
+        if (part->kind == PS_PART_REASONING && ps_encode_is_signed(encode, part->reasoning)) {
             return true;
         }
     }
@@ -60,8 +61,9 @@ static bool has_signed_thought(const struct ps_neutral_message *message)
 }
 
 /* A turn that waits for results of tools goes on as it began: without thinking when it began so. */
-static bool continues_without(const struct ps_neutral *neutral)
+static bool continues_without(const struct ps_encode *encode)
 {
+    const struct ps_neutral *neutral = encode->neutral;
     size_t i = neutral->message_count;
 
     while (i > 0 && neutral->messages[i - 1].role == PS_ROLE_TOOL) {
@@ -69,24 +71,27 @@ static bool continues_without(const struct ps_neutral *neutral)
     }
     return i < neutral->message_count && i > 0 &&
            neutral->messages[i - 1].role == PS_ROLE_ASSISTANT &&
-           !has_signed_thought(&neutral->messages[i - 1]);
+           !has_signed_thought(encode, &neutral->messages[i - 1]);
 }
 
-static bool is_possible(const struct ps_neutral *neutral)
+static bool is_possible(const struct ps_encode *encode)
 {
+    const struct ps_neutral *neutral = encode->neutral;
+
     return neutral->tool_choice != PS_CHOICE_ANY && neutral->tool_choice != PS_CHOICE_NAMED &&
-           !continues_without(neutral);
+           !continues_without(encode);
 }
 
 /* By effort: the word, and a wish to see what is thought turns it on. */
-static void plan_effort(const struct ps_neutral *neutral, struct ps_anthropic_plan *plan)
+static void plan_effort(const struct ps_encode *encode, struct ps_anthropic_plan *plan)
 {
+    const struct ps_neutral *neutral = encode->neutral;
     bool wants = neutral->thinking == PS_THINKING_ON || neutral->thinking == PS_THINKING_ADAPTIVE ||
                  (neutral->thinking == PS_THINKING_NONE_GIVEN &&
                   neutral->show_reasoning == PS_TRI_YES && neutral->effort != PS_EFFORT_OFF);
 
     plan->effort = effort_word(neutral);
-    if (wants && is_possible(neutral)) {
+    if (wants && is_possible(encode)) {
         plan->thinking = "adaptive";
         plan->display = neutral->show_reasoning == PS_TRI_YES  ? "summarized"
                         : neutral->show_reasoning == PS_TRI_NO ? "omitted"
@@ -95,8 +100,9 @@ static void plan_effort(const struct ps_neutral *neutral, struct ps_anthropic_pl
 }
 
 /* By budget: it must leave room for an answer within max_tokens. */
-static void plan_budget(const struct ps_neutral *neutral, struct ps_anthropic_plan *plan)
+static void plan_budget(const struct ps_encode *encode, struct ps_anthropic_plan *plan)
 {
+    const struct ps_neutral *neutral = encode->neutral;
     int64_t budget =
         neutral->thinking_budget >= 0 ? neutral->thinking_budget : budget_of(neutral->effort);
     int64_t most;
@@ -105,7 +111,7 @@ static void plan_budget(const struct ps_neutral *neutral, struct ps_anthropic_pl
         (neutral->thinking == PS_THINKING_ON || neutral->thinking == PS_THINKING_ADAPTIVE)) {
         budget = budget_of(PS_EFFORT_MEDIUM);
     }
-    if (budget == 0 || !is_possible(neutral)) {
+    if (budget == 0 || !is_possible(encode)) {
         return;
     }
     budget = budget < BUDGET_LEAST ? BUDGET_LEAST : budget;
@@ -154,9 +160,9 @@ int ps_anthropic_plan(struct ps_encode *encode, struct ps_anthropic_plan *ret)
         return 0;
     }
     if (ps_slice_eq_cstr(settings->thinking, "budget")) {
-        plan_budget(neutral, ret);
+        plan_budget(encode, ret);
     } else {
-        plan_effort(neutral, ret);
+        plan_effort(encode, ret);
     }
     return name_dropped(encode, ret);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "anthropic_priv.h"
+#include "signature.h"
 
 #include "penstock/base/base64.h"
 
@@ -294,24 +295,24 @@ static int write_result(struct ps_encode *encode, const struct ps_neutral_part *
 /* Only what the model has signed may be handed back to it. */
 static int write_reasoning(struct ps_encode *encode, const struct ps_neutral_part *part)
 {
-    const struct ps_neutral_reasoning *reasoning = part->reasoning;
+    struct ps_signed thought = ps_encode_thought(encode, part->reasoning);
     struct ps_json_out *out = &encode->out;
 
-    if (reasoning != NULL && reasoning->redacted.len > 0) {
+    if (thought.redacted.len > 0) {
         ps_out_open(out, '{');
         ps_out_member_cstr(out, "type", "redacted_thinking");
-        ps_out_member(out, "data", reasoning->redacted);
+        ps_out_member(out, "data", thought.redacted);
         ps_out_close(out, '}');
         return 0;
     }
-    if (reasoning == NULL || reasoning->signature.len == 0) {
+    if (thought.signature.len == 0) {
         return ps_drop_at(encode, &part->at, NULL);
     }
     ps_out_open(out, '{');
     ps_out_member_cstr(out, "type", "thinking");
     ps_out_key(out, "thinking");
     ps_out_raw(out, part->text.len > 0 ? part->text : PS_SLICE_LIT("\"\""));
-    ps_out_member(out, "signature", reasoning->signature);
+    ps_out_member(out, "signature", thought.signature);
     ps_out_close(out, '}');
     return 0;
 }
@@ -358,22 +359,21 @@ static int write_parts(struct ps_encode *encode, const struct ps_neutral_message
 
 /* ---- turns ---- */
 
-static bool part_says(const struct ps_neutral_part *part)
+static bool part_says(const struct ps_encode *encode, const struct ps_neutral_part *part)
 {
     if (part->kind == PS_PART_TEXT || part->kind == PS_PART_REFUSAL) {
         return ps_raw_says(part->text);
     }
     if (part->kind == PS_PART_REASONING) {
-        return part->reasoning != NULL &&
-               (part->reasoning->signature.len > 0 || part->reasoning->redacted.len > 0);
+        return ps_encode_is_signed(encode, part->reasoning);
     }
     return true;
 }
 
-static bool message_says(const struct ps_neutral_message *message)
+static bool message_says(const struct ps_encode *encode, const struct ps_neutral_message *message)
 {
     for (size_t i = 0; i < message->part_count; i++) {
-        if (part_says(&message->parts[i])) {
+        if (part_says(encode, &message->parts[i])) {
             return true;
         }
     }
@@ -447,11 +447,11 @@ static int write_messages(struct ps_encode *encode)
     ps_out_key(out, "messages");
     ps_out_open(out, '[');
     for (size_t from = neutral->system_count; from < neutral->message_count; from = to) {
-        bool says = message_says(&messages[from]);
+        bool says = message_says(encode, &messages[from]);
 
         /* What says nothing in between belongs to the turn, too. */
         for (to = from + 1; to < neutral->message_count; to++) {
-            if (message_says(&messages[to])) {
+            if (message_says(encode, &messages[to])) {
                 if (says && is_assistant(&messages[to]) != is_assistant(&messages[from])) {
                     break;
                 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "anthropic_priv.h"
+#include "signature.h"
 
 #include <inttypes.h>
 
@@ -15,6 +16,9 @@
  */
 
 #define REFUSAL_TEXT UINT32_MAX /* number of the block that a refusal's words make */
+
+/* Where a model gave none: Anthropic's own API would refuse "". */
+static const struct ps_slice unsigned_thought = PS_SLICE_INIT(PS_SIGNATURE_NONE);
 
 static bool is_stream(const struct ps_anthropic_writer *writer)
 {
@@ -217,7 +221,8 @@ static void close_held(struct ps_anthropic_writer *writer)
         break;
     case PS_ANTHROPIC_THINKING:
         ps_buf_cstr(&writer->content, "\",\"signature\":");
-        ps_buf_json(&writer->content, ps_buf_view(&writer->tail));
+        ps_buf_json(&writer->content,
+                    writer->tail.len > 0 ? ps_buf_view(&writer->tail) : unsigned_thought);
         break;
     case PS_ANTHROPIC_TOOL:
         close_input(writer);
@@ -238,6 +243,8 @@ static void close_block(struct ps_anthropic_writer *writer, struct ps_buf *out)
     if (is_stream(writer)) {
         if (writer->open == PS_ANTHROPIC_TOOL && !writer->has_arguments) {
             write_delta(writer, out, "input_json_delta", "partial_json", PS_SLICE_LIT("{}"));
+        } else if (writer->open == PS_ANTHROPIC_THINKING && !writer->has_signature) {
+            write_delta(writer, out, "signature_delta", "signature", unsigned_thought);
         }
         begin_block_event(writer, out, "content_block_stop");
         end_event(out);
@@ -259,6 +266,7 @@ static void open_block(struct ps_anthropic_writer *writer, enum ps_anthropic_blo
     writer->open = kind;
     writer->block = block;
     writer->has_arguments = false;
+    writer->has_signature = false;
     writer->input.len = 0;
     writer->tail.len = 0;
     if (is_stream(writer)) {
@@ -341,6 +349,7 @@ static void say_reasoning(struct ps_anthropic_writer *writer, const struct ps_ev
             write_delta(writer, out, "thinking_delta", "thinking", event->text);
         }
         if (thought != NULL && thought->signature.len > 0) {
+            writer->has_signature = true;
             write_delta(writer, out, "signature_delta", "signature", thought->signature);
         }
         return;

@@ -162,9 +162,6 @@ static int write_calls(struct ps_encode *encode, const struct ps_neutral_message
         if (part->call->custom) {
             return ps_encode_unsupported_at(encode, &part->at, NULL);
         }
-        if (part->call->signature.len > 0 && ps_drop(encode, "thought_signature") != 0) {
-            return -1;
-        }
         write_call(out, part->call);
     }
     ps_out_close(out, ']');

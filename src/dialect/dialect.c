@@ -2,6 +2,7 @@
 #include "dialect_priv.h"
 #include "fields.h"
 #include "json_out.h"
+#include "signature.h"
 
 #include "penstock/base/mem.h"
 
@@ -267,6 +268,7 @@ const struct ps_fault *ps_decoder_fault(const struct ps_decoder *decoder)
 bool ps_decoder_emit(struct ps_decoder *decoder, struct ps_event *event)
 {
     event->raw = decoder->raw;
+    event->maker = ps_dialect_of_family(decoder->dialect->family)->name;
     decoder->told += decoder->raw.len;
     event->withheld = decoder->withheld && decoder->raw.len > 0;
     decoder->raw = PS_SLICE_NONE;
@@ -402,7 +404,7 @@ const char *ps_writer_content_type(const struct ps_writer *writer)
 int ps_writer_event(struct ps_writer *writer, const struct ps_event *event, struct ps_buf *out,
                     struct ps_fault *ret_fault)
 {
-    return writer->dialect->writer_event(writer, event, out, ret_fault);
+    return ps_signature_write(writer, event, out, ret_fault);
 }
 
 void ps_writer_end(struct ps_writer *writer, const struct ps_answer_info *info, struct ps_buf *out)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gemini_priv.h"
+#include "signature.h"
 
 /*
  * The conversation as the Gemini API has it: a system instruction, then turns of "user" and
@@ -129,6 +130,7 @@ static int write_call(struct turn *turn, const struct ps_neutral_part *part)
     const struct ps_neutral_call *call = part->call;
     struct ps_encode *encode = turn->encode;
     struct ps_json_out *out = &encode->out;
+    struct ps_slice signature = ps_encode_call_signature(encode, call);
 
     if (call->custom) {
         return ps_encode_unsupported_at(encode, &part->at, NULL);
@@ -140,8 +142,8 @@ static int write_call(struct turn *turn, const struct ps_neutral_part *part)
     ps_out_member(out, "name", call->name);
     ps_out_member(out, "args", call->arguments);
     ps_out_close(out, '}');
-    if (call->signature.len > 0) {
-        ps_out_member(out, "thoughtSignature", call->signature);
+    if (signature.len > 0) {
+        ps_out_member(out, "thoughtSignature", signature);
     } else if (!turn->called && ps_gemini_has_levels(encode)) {
         ps_out_member_cstr(out, "thoughtSignature", "skip_thought_signature_validator");
     }
@@ -208,20 +210,20 @@ static int write_result(struct turn *turn, const struct ps_neutral_part *part)
 /* Only what the model has signed may be handed back to it. */
 static int write_reasoning(struct turn *turn, const struct ps_neutral_part *part)
 {
-    const struct ps_neutral_reasoning *reasoning = part->reasoning;
+    struct ps_signed thought = ps_encode_thought(turn->encode, part->reasoning);
     struct ps_json_out *out = &turn->encode->out;
 
-    if (reasoning == NULL || reasoning->signature.len == 0 || reasoning->redacted.len > 0) {
+    if (thought.signature.len == 0) {
         return ps_drop_at(turn->encode, &part->at, NULL);
     }
     if (!ps_raw_says(part->text)) {
-        turn->signature = reasoning->signature;
+        turn->signature = thought.signature;
         return 0;
     }
     ps_out_open(out, '{');
     ps_out_member(out, "text", part->text);
     ps_out_member_bool(out, "thought", true);
-    ps_out_member(out, "thoughtSignature", reasoning->signature);
+    ps_out_member(out, "thoughtSignature", thought.signature);
     ps_out_close(out, '}');
     turn->any = true;
     return 0;
@@ -283,15 +285,14 @@ static void write_marked(struct turn *turn, const struct ps_neutral_message *mes
 
 /* ---- turns ---- */
 
-static bool part_says(const struct ps_neutral_part *part)
+static bool part_says(const struct ps_encode *encode, const struct ps_neutral_part *part)
 {
     switch (part->kind) {
     case PS_PART_TEXT:
     case PS_PART_REFUSAL:
         return ps_raw_says(part->text);
     case PS_PART_REASONING:
-        return ps_raw_says(part->text) && part->reasoning != NULL &&
-               part->reasoning->signature.len > 0 && part->reasoning->redacted.len == 0;
+        return ps_raw_says(part->text) && ps_encode_is_signed(encode, part->reasoning);
     case PS_PART_IMAGE:
     case PS_PART_DOCUMENT:
     case PS_PART_AUDIO:
@@ -305,10 +306,10 @@ static bool part_says(const struct ps_neutral_part *part)
     }
 }
 
-static bool message_says(const struct ps_neutral_message *message)
+static bool message_says(const struct ps_encode *encode, const struct ps_neutral_message *message)
 {
     for (size_t i = 0; i < message->part_count; i++) {
-        if (part_says(&message->parts[i])) {
+        if (part_says(encode, &message->parts[i])) {
             return true;
         }
     }
@@ -370,7 +371,7 @@ static int write_turns(struct ps_encode *encode)
     for (size_t i = neutral->system_count; i < neutral->message_count; i++) {
         const struct ps_neutral_message *message = &neutral->messages[i];
 
-        if (!message_says(message)) {
+        if (!message_says(encode, message)) {
             if (skip_message(encode, message) != 0) {
                 return -1;
             }

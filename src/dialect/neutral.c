@@ -3,6 +3,7 @@
 
 #include "dialect_priv.h"
 #include "fields.h"
+#include "signature.h"
 
 #include <stdio.h>
 
@@ -80,6 +81,7 @@ int ps_dialect_neutral(struct ps_request *request, struct ps_arena *arena,
         if (front->neutral(request, arena, neutral, ret_fault) != 0) {
             return -1;
         }
+        ps_signature_settle(neutral);
         request->neutral = neutral;
     }
     *ret = request->neutral;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "encode.h"
 #include "openai_priv.h"
+#include "signature.h"
 
 /* Neutral messages in OpenAI's shape. */
 
@@ -185,8 +186,10 @@ static int write_content(struct ps_encode *encode, const struct ps_neutral_part 
 
 /* ---- assistants ---- */
 
-static void write_call(struct ps_json_out *out, const struct ps_neutral_call *call)
+static void write_call(struct ps_encode *encode, const struct ps_neutral_call *call)
 {
+    struct ps_slice signature = ps_encode_call_signature(encode, call);
+    struct ps_json_out *out = &encode->out;
     const char *kind = call->custom ? "custom" : "function";
 
     ps_out_open(out, '{');
@@ -201,12 +204,12 @@ static void write_call(struct ps_json_out *out, const struct ps_neutral_call *ca
         ps_out_member_text(out, "arguments", call->arguments);
     }
     ps_out_close(out, '}');
-    if (call->signature.len > 0) {
+    if (signature.len > 0) {
         ps_out_key(out, "extra_content");
         ps_out_open(out, '{');
         ps_out_key(out, "google");
         ps_out_open(out, '{');
-        ps_out_member(out, "thought_signature", call->signature);
+        ps_out_member(out, "thought_signature", signature);
         ps_out_close(out, '}');
         ps_out_close(out, '}');
     }
@@ -298,7 +301,7 @@ static int write_assistant(struct ps_encode *encode, const struct ps_neutral_mes
         ps_out_open(out, '[');
         for (size_t i = 0; i < message->part_count; i++) {
             if (message->parts[i].kind == PS_PART_TOOL_CALL) {
-                write_call(out, message->parts[i].call);
+                write_call(encode, message->parts[i].call);
             }
         }
         ps_out_close(out, ']');

@@ -82,7 +82,9 @@ struct ps_openai_answer {
     bool started;                          /* the role has gone out */
     const char *finish;                    /* static; NULL: none yet */
     uint64_t chars;                        /* in the text so far */
-    struct ps_buf said[PS_OPENAI_SAID];    /* WHOLE */
+    struct ps_buf said[PS_OPENAI_SAID];    /* WHOLE; SSE: the thought at hand, for its signature */
+    uint32_t thought;                      /* SSE: its block */
+    bool thought_lost;                     /* SSE: it was too long to hold */
     size_t thought_at;                     /* WHOLE: where the block that is being thought begins */
     struct ps_buf thoughts;                /* WHOLE: blocks with a signature, elements of a list */
     struct ps_buf citations;               /* WHOLE: elements */

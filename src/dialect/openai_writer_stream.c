@@ -94,6 +94,25 @@ static void end_list(const struct ps_openai_writer *writer, struct ps_openai_ans
     end_choice(writer, answer, json->buf);
 }
 
+/* A signed block is whole, since it goes back whole: its text, which has gone out as
+ * reasoning_content, stands in it once more. */
+static void hold_thought(const struct ps_openai_writer *writer, struct ps_openai_answer *answer,
+                         const struct ps_event *event)
+{
+    struct ps_buf *said = &answer->said[PS_OPENAI_REASONING];
+
+    if (answer->thought != event->block) {
+        answer->thought = event->block;
+        answer->thought_lost = false;
+        said->len = 0;
+    }
+    if (answer->index > 0 || said->len + event->text.len > writer->base.options.max_bytes / 2) {
+        answer->thought_lost = answer->thought_lost || event->text.len > 0;
+    } else {
+        ps_buf_slice(said, event->text);
+    }
+}
+
 static void think(const struct ps_openai_writer *writer, struct ps_openai_answer *answer,
                   const struct ps_event *event, struct ps_buf *out)
 {
@@ -101,7 +120,9 @@ static void think(const struct ps_openai_writer *writer, struct ps_openai_answer
     struct ps_json_out json;
 
     say(writer, answer, "\"reasoning_content\":", event->text, out);
-    if (thought == NULL || (thought->signature.len == 0 && thought->redacted.len == 0)) {
+    hold_thought(writer, answer, event);
+    if (thought == NULL || (thought->signature.len == 0 && thought->redacted.len == 0) ||
+        answer->thought_lost) {
         return;
     }
     json = begin_list(writer, answer, "thinking_blocks", out);
@@ -111,9 +132,10 @@ static void think(const struct ps_openai_writer *writer, struct ps_openai_answer
         ps_out_member_text(&json, "data", thought->redacted);
     } else {
         ps_out_member_cstr(&json, "type", "thinking");
-        ps_out_key(&json, "thinking"); /* it went out as reasoning_content */
-        ps_out_text(&json, PS_SLICE_NONE);
+        ps_out_key(&json, "thinking");
+        ps_out_text(&json, ps_buf_view(&answer->said[PS_OPENAI_REASONING]));
         ps_out_member_text(&json, "signature", thought->signature);
+        answer->said[PS_OPENAI_REASONING].len = 0;
     }
     ps_out_close(&json, '}');
     end_list(writer, answer, &json);

@@ -130,7 +130,8 @@ struct ps_event_score {
  */
 struct ps_event {
     enum ps_event_kind kind;
-    uint32_t choice; /* index among n answers */
+    const char *maker; /* family of the model, for what it has signed; NULL: the client's own */
+    uint32_t choice;   /* index among n answers */
     /* TOOL_CALL: index of the call among the calls of its choice, from 0. TEXT, REASONING: another
      * number than the event of that kind before means another block of content. */
     uint32_t block;

@@ -297,6 +297,25 @@ static void test_answering(void **state)
 
 /* ---- Anthropic's own requests, through the neutral form ---- */
 
+/* A turn of thoughts and tools; what stands before the two signatures. */
+#define THOUGHTS(thought, hidden)                                                                  \
+    "{\"model\":\"m\",\"messages\":[" USER ",{\"role\":\"assistant\",\"content\":[{\"type\":"      \
+    "\"thinking\",\"thinking\":\"hm\",\"signature\":\"" thought                                    \
+    "sig\"},{\"type\":\"redacted_thinking\","                                                      \
+    "\"data\":\"" hidden                                                                           \
+    "xyz\"},{\"type\":\"text\",\"text\":\"x\"},{\"type\":\"tool_use\",\"id\":"                     \
+    "\"toolu_1\",\"name\":\"f\",\"input\":{\"a\":12345678901234567890}},{\"type\":\"tool_use\","   \
+    "\"id\":\"toolu_2\",\"name\":\"g\",\"input\":{}}]},{\"role\":\"user\",\"content\":[{"          \
+    "\"type\":\"tool_result\",\"tool_use_id\":\"toolu_2\",\"content\":\"no\",\"is_error\":true}"   \
+    ",{\"type\":\"tool_result\",\"tool_use_id\":\"toolu_1\",\"content\":[{\"type\":\"text\","      \
+    "\"text\":\"y\"},{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"u\"}}],"           \
+    "\"cache_control\":{\"type\":\"ephemeral\"}},{\"type\":\"text\",\"text\":\"and\"}]}],"         \
+    "\"tools\":[{\"name\":\"f\",\"description\":\"d\",\"input_schema\":{\"type\":\"object\"},"     \
+    "\"strict\":true,\"cache_control\":{\"type\":\"ephemeral\"}}],\"tool_choice\":{\"type\":"      \
+    "\"auto\",\"disable_parallel_tool_use\":true},\"thinking\":{\"type\":\"adaptive\","            \
+    "\"display\":\"omitted\"},\"output_config\":{\"effort\":\"xhigh\",\"format\":{\"type\":"       \
+    "\"json_schema\",\"schema\":{\"type\":\"object\"}}},\"max_tokens\":7}"
+
 static void test_round_trip(void **state)
 {
     /* What comes out is what went in, in our order. */
@@ -315,22 +334,10 @@ static void test_round_trip(void **state)
         "\"C\",\"citations\":{\"enabled\":true},\"cache_control\":{\"type\":\"ephemeral\"}},"
         "{\"type\":\"document\",\"source\":{\"type\":\"text\",\"media_type\":\"text/plain\","
         "\"data\":\"d\"}}]}],\"max_tokens\":7}",
-        "{\"model\":\"m\",\"messages\":[" USER ",{\"role\":\"assistant\",\"content\":[{\"type\":"
-        "\"thinking\",\"thinking\":\"hm\",\"signature\":\"sig\"},{\"type\":\"redacted_thinking\","
-        "\"data\":\"xyz\"},{\"type\":\"text\",\"text\":\"x\"},{\"type\":\"tool_use\",\"id\":"
-        "\"toolu_1\",\"name\":\"f\",\"input\":{\"a\":12345678901234567890}},{\"type\":\"tool_use\","
-        "\"id\":\"toolu_2\",\"name\":\"g\",\"input\":{}}]},{\"role\":\"user\",\"content\":[{"
-        "\"type\":\"tool_result\",\"tool_use_id\":\"toolu_2\",\"content\":\"no\",\"is_error\":true}"
-        ",{\"type\":\"tool_result\",\"tool_use_id\":\"toolu_1\",\"content\":[{\"type\":\"text\","
-        "\"text\":\"y\"},{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"u\"}}],"
-        "\"cache_control\":{\"type\":\"ephemeral\"}},{\"type\":\"text\",\"text\":\"and\"}]}],"
-        "\"tools\":[{\"name\":\"f\",\"description\":\"d\",\"input_schema\":{\"type\":\"object\"},"
-        "\"strict\":true,\"cache_control\":{\"type\":\"ephemeral\"}}],\"tool_choice\":{\"type\":"
-        "\"auto\",\"disable_parallel_tool_use\":true},\"thinking\":{\"type\":\"adaptive\","
-        "\"display\":\"omitted\"},\"output_config\":{\"effort\":\"xhigh\",\"format\":{\"type\":"
-        "\"json_schema\",\"schema\":{\"type\":\"object\"}}},\"max_tokens\":7}",
     };
     static const struct row rows[] = {
+        /* signatures of its own go back as they were; those of others, and of nobody, do not */
+        {THOUGHTS("penstock.anthropic.s.", "penstock.anthropic.r."), THOUGHTS("", ""), NULL, 0},
         /* results before the rest, whatever came first; nothing for results without content */
         {"{\"max_tokens\":7,\"messages\":[" USER ",{\"role\":\"assistant\",\"content\":[{\"type\":"
          "\"tool_use\",\"id\":\"t\",\"name\":\"f\",\"input\":{}}]},{\"role\":\"user\",\"content\":"

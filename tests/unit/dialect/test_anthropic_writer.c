@@ -24,7 +24,9 @@
 #define DELTA(index, delta)                                                                        \
     EVENT("content_block_delta",                                                                   \
           "{\"type\":\"content_block_delta\",\"index\":" #index ",\"delta\":" delta "}")
-#define TEXT(index, text)    DELTA(index, "{\"type\":\"text_delta\",\"text\":\"" text "\"}")
+#define TEXT(index, text) DELTA(index, "{\"type\":\"text_delta\",\"text\":\"" text "\"}")
+#define UNSIGNED(index)                                                                            \
+    DELTA(index, "{\"type\":\"signature_delta\",\"signature\":\"penstock.none.s.\"}")
 #define THOUGHT(index, text) DELTA(index, "{\"type\":\"thinking_delta\",\"thinking\":\"" text "\"}")
 #define ARGUMENTS(index, text)                                                                     \
     DELTA(index, "{\"type\":\"input_json_delta\",\"partial_json\":\"" text "\"}")
@@ -187,15 +189,16 @@ static void writes_thinking_and_tools(void **state)
         START("{\"input_tokens\":7,\"output_tokens\":1}") THINKING(0) THOUGHT(0, "h")
             THOUGHT(0, "m") DELTA(0, "{\"type\":\"signature_delta\",\"signature\":\"sig\"}") STOP(0)
                 BLOCK(1, "{\"type\":\"redacted_thinking\",\"data\":\"xyz\"}") STOP(1) THINKING(2)
-                    THOUGHT(2, "no signature") STOP(2) TEXT_BLOCK(3) TEXT(3, "x") STOP(3)
-                        TOOL(4, "t1", "f") ARGUMENTS(4, "{\\\"a\\\":") ARGUMENTS(4, "1}") STOP(4)
-                            TOOL(5, "t2", "g") ARGUMENTS(5, "{}") STOP(5) TOOL(6, "t3", "h")
+                    THOUGHT(2, "no signature") UNSIGNED(2) STOP(2) TEXT_BLOCK(3) TEXT(3, "x")
+                        STOP(3) TOOL(4, "t1", "f") ARGUMENTS(4, "{\\\"a\\\":") ARGUMENTS(4, "1}")
+                            STOP(4) TOOL(5, "t2", "g") ARGUMENTS(5, "{}") STOP(5) TOOL(6, "t3", "h")
                                 ARGUMENTS(6, "{\\\"b") STOP(6)
                                     END("\"tool_use\"", "null",
                                         "{\"input_tokens\":7,\"output_tokens\":1}"),
         WHOLE("{\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":\"sig\"},"
               "{\"type\":\"redacted_thinking\",\"data\":\"xyz\"},"
-              "{\"type\":\"thinking\",\"thinking\":\"no signature\",\"signature\":\"\"},"
+              "{\"type\":\"thinking\",\"thinking\":\"no "
+              "signature\",\"signature\":\"penstock.none.s.\"},"
               "{\"type\":\"text\",\"text\":\"x\"},"
               "{\"type\":\"tool_use\",\"id\":\"t1\",\"name\":\"f\",\"input\":{\"a\":1}},"
               "{\"type\":\"tool_use\",\"id\":\"t2\",\"name\":\"g\",\"input\":{}},"
@@ -371,9 +374,9 @@ static void crosses_from_openai(void **state)
                                                        "\"completion_tokens\":5,\"total_tokens\":"
                                                        "15,\"prompt_tokens_details\":{"
                                                        "\"cached_tokens\":4}}}\n\ndata: [DONE]\n\n",
-         START(NO_USAGE) THINKING(0) THOUGHT(0, "hm") STOP(0) TEXT_BLOCK(1) TEXT(1, "Hi\xc3\xa4")
-             STOP(1) TOOL(2, "call_1", "f") ARGUMENTS(2, "{\\\"a\\\":") ARGUMENTS(2, "1}") STOP(2)
-                 TOOL(3, "call_2", "g") ARGUMENTS(3, "{}") STOP(3)
+         START(NO_USAGE) THINKING(0) THOUGHT(0, "hm") UNSIGNED(0) STOP(0) TEXT_BLOCK(1)
+             TEXT(1, "Hi\xc3\xa4") STOP(1) TOOL(2, "call_1", "f") ARGUMENTS(2, "{\\\"a\\\":")
+                 ARGUMENTS(2, "1}") STOP(2) TOOL(3, "call_2", "g") ARGUMENTS(3, "{}") STOP(3)
                      END("\"tool_use\"", "null",
                          "{\"input_tokens\":6,\"cache_read_input_tokens\":4,"
                          "\"output_tokens\":5}")},

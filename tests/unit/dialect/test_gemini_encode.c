@@ -247,7 +247,8 @@ static void test_calls(void **state)
     static const struct row anthropic[] = {
         {"{\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"hi\"},{\"role\":"
          "\"assistant\",\"content\":[{\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":"
-         "\"c2ln\"},{\"type\":\"tool_use\",\"id\":\"t1\",\"name\":\"f\",\"input\":{}}]},{\"role\":"
+         "\"penstock.gemini.s.c2ln\"},{\"type\":\"tool_use\",\"id\":\"t1\",\"name\":\"f\","
+         "\"input\":{}}]},{\"role\":"
          "\"user\",\"content\":[{\"type\":\"tool_result\",\"tool_use_id\":\"t1\",\"is_error\":true,"
          "\"content\":[{\"type\":\"text\",\"text\":\"bad\"},{\"type\":\"image\",\"source\":{"
          "\"type\":\"base64\",\"media_type\":\"image/png\",\"data\":\"AAAA\"}}]}]}]}",

@@ -153,9 +153,11 @@ static void writes_thoughts(void **state)
         FINISH(PS_FINISH_STOP),
     };
     static const struct row rows[] = {
-        {PS_OP_CHAT, PS_WRITER_STREAM, events, 2,
+        {PS_OP_CHAT, PS_WRITER_STREAM, events, 4,
          ROLE CHUNK "\"reasoning_content\":\"hm\"" GOES_ON CHUNK
-                    "\"thinking_blocks\":[{\"type\":\"thinking\",\"thinking\":\"\",\"signature\":"
+                    "\"thinking_blocks\":[{\"type\":\"thinking\",\"thinking\":\"hm\",\"signature\":"
+                    "\"S\"}]" GOES_ON CHUNK "\"reasoning_content\":\"so\"" GOES_ON CHUNK
+                    "\"thinking_blocks\":[{\"type\":\"thinking\",\"thinking\":\"so\",\"signature\":"
                     "\"S\"}]" GOES_ON DONE},
         {PS_OP_CHAT, PS_WRITER_WHOLE, events, COUNT(events),
          WHOLE "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"a\","
