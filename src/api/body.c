@@ -103,7 +103,7 @@ void ps_body_silence(struct ps_conn *conn)
 {
     if (conn->request.sse && !conn->request.answered) {
         /* events are written whole, so this stands between two */
-        enum ps_family family = conn->request.door->family;
+        enum ps_family family = ps_inference_family(conn);
         (void)ps_body_write(conn, ps_dialect_ping(ps_dialect_of_family(family)));
     }
 }

@@ -219,6 +219,9 @@ int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault);
 /* Behind ps_responses_keep: the rest of the answer, or why there is none. */
 void ps_inference_finish(struct ps_conn *conn, struct ps_slice rest);
 void ps_inference_fail(struct ps_conn *conn, const struct ps_fault *fault);
+/* Whose answers and errors the client understands: the door's family, or what the body was found to
+ * be of. */
+enum ps_family ps_inference_family(const struct ps_conn *conn);
 /* own.c: doors that answer by themselves, when the request is complete. */
 void ps_own_answer(struct ps_conn *conn);
 

@@ -16,12 +16,14 @@
     {(path), (label), (methods), PS_DOOR_SIDE, PS_FAMILY_##family, PS_OP_PASS, false, &(ops)}
 
 /*
- * First match wins; HEAD goes with GET, OPTIONS with all. A path that ends with '/' is a prefix; a
+ * First match wins; HEAD goes with GET, OPTIONS with all. A longer path that ends with '/' is a prefix; a
  * segment '*' is any one that is not empty; "**" is any text that is not, up to what stands behind.
  */
 static const struct ps_door doors[] = {
     {"/generate", "generate", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_GENERATE, PS_OP_CHAT, false,
      &ps_background_ops},
+    EXCHANGE("/generate_stream", "generate", METHOD(POST), TGI, CHAT),
+    EXCHANGE("/", "generate", METHOD(POST), TGI, CHAT),
     EXCHANGE("/v1/chat/completions", "chat", METHOD(POST), OPENAI, CHAT),
     EXCHANGE("/v1/completions", "completions", METHOD(POST), OPENAI, COMPLETE),
     EXCHANGE("/v1/embeddings", "embeddings", METHOD(POST), OPENAI, EMBED),
@@ -146,7 +148,7 @@ const struct ps_door *ps_door_find(struct ps_slice path)
 {
     for (size_t i = 0; i < sizeof(doors) / sizeof(doors[0]); i++) {
         struct ps_slice known = ps_slice_cstr(doors[i].path);
-        if (known.ptr[known.len - 1] != '/') {
+        if (known.len == 1 || known.ptr[known.len - 1] != '/') {
             if (matches(known, path)) {
                 return &doors[i];
             }

@@ -122,6 +122,15 @@ static int check_media(struct ps_conn *conn, struct ps_reader_options *reader,
                         door->family == PS_FAMILY_GENERATE ? " or text/plain" : "");
 }
 
+enum ps_family ps_inference_family(const struct ps_conn *conn)
+{
+    const struct ps_conn_request *request = &conn->request;
+    if (request->exchange != NULL) {
+        return ps_exchange_request(request->exchange)->family;
+    }
+    return request->door != NULL ? request->door->family : PS_FAMILY_OPENAI;
+}
+
 static const struct ps_front_ops front_ops;
 
 static void on_background(void *arg)
@@ -236,6 +245,9 @@ static void on_commit(void *arg, const struct ps_answer *answer)
     struct ps_conn *conn = arg;
     struct ps_conn_request *request = &conn->request;
     request->answer = answer;
+    if (ps_inference_family(conn) != request->door->family) {
+        request->want_text = false; /* only our own shape has bare text */
+    }
     if (answer->raw) {
         request->sse = answer->stream;
         begin_body(conn, answer, answer->content_type, answer->length);
@@ -364,7 +376,7 @@ static void cut(struct ps_conn *conn, const struct ps_fault *fault, bool told)
         struct ps_buf out;
         ps_buf_init(&out, out_bytes(conn));
         if (request->writer == NULL || !ps_writer_fail(request->writer, fault, &out)) {
-            ps_dialect_write_fault_event(ps_dialect_of_family(request->door->family), fault,
+            ps_dialect_write_fault_event(ps_dialect_of_family(ps_inference_family(conn)), fault,
                                          ps_slice_cstr(request->id.text), &out);
         }
         write_body(conn, ps_buf_view(&out));

@@ -113,11 +113,6 @@ static void write_retry_headers(const struct ps_fault *fault, struct ps_buf *out
     }
 }
 
-static enum ps_family family_of(const struct ps_conn *conn)
-{
-    return conn->request.door != NULL ? conn->request.door->family : PS_FAMILY_OPENAI;
-}
-
 void ps_reply_fault(struct ps_conn *conn, const struct ps_fault *fault)
 {
     struct ps_buf out;
@@ -126,7 +121,7 @@ void ps_reply_fault(struct ps_conn *conn, const struct ps_fault *fault)
     request->fault = *fault;
     ps_buf_init(&out, HEAD_BYTES);
     ps_buf_init(&body, HEAD_BYTES);
-    ps_dialect_write_fault(ps_dialect_of_family(family_of(conn)), fault,
+    ps_dialect_write_fault(ps_dialect_of_family(ps_inference_family(conn)), fault,
                            ps_slice_cstr(request->id.text), &body);
     ps_reply_begin(conn, &out, ps_fault_status(fault));
     ps_http_write_header_cstr(&out, "content-type", "application/json");

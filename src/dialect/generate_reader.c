@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "generate_priv.h"
+#include "tgi_priv.h"
 
 #include "penstock/base/mem.h"
 
 /*
  * Requests to /generate: a JSON object of exactly our fields, or text that is the prompt. There is
- * no upstream that speaks this, so all values are taken at once.
+ * no upstream that speaks this, so all values are taken at once. An object with `inputs` is of
+ * TGI's family, which has a door at the same path: it goes on as one of those.
  */
 
 #define CHAT     PS_FOR_ALL
@@ -24,6 +26,9 @@ enum {
     STREAM,
     BACKGROUND,
     WEBHOOK,
+    INPUTS,
+    DETAILS,
+    FULL_TEXT,
     OTHERS,
 };
 
@@ -40,6 +45,9 @@ static const struct ps_field_rule rules[] = {
     [STREAM] = {"stream", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
     [BACKGROUND] = {"background", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
     [WEBHOOK] = {"webhook", PS_FIELD_WEBHOOK, true, CHAT, 0, 0, 0},
+    [INPUTS] = {"inputs", PS_FIELD_FILLED, true, CHAT, 0, 0, 0},
+    [DETAILS] = {"parameters.details", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
+    [FULL_TEXT] = {"parameters.return_full_text", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
     [OTHERS] = {"messages.*", PS_FIELD_MESSAGE, false, 0, 0, 0, 0},
     {"messages.*.role", PS_FIELD_ROLE, false, 0, 0, 0, 0},
     {"stop.*", PS_FIELD_STOP_ITEM, false, 0, 0, 0, 0},
@@ -271,12 +279,56 @@ static bool is_of_sglang(const struct ps_key_walk *walk)
     return ps_slice_eq_cstr(name, "text") || ps_slice_eq_cstr(name, "sampling_params");
 }
 
+static int take_model(const struct ps_generate_reader *reader, struct ps_fault *ret_fault)
+{
+    struct ps_request *request = reader->base.request;
+    const struct ps_field *found = &reader->fields.found[MODEL];
+
+    if (found->span.end != 0) {
+        request->model_span = found->span;
+        request->model = ps_fields_model(found, request->body, reader->base.arena);
+        if (request->model.ptr == NULL) {
+            return ps_body_out_of_memory(ret_fault);
+        }
+    }
+    return 0;
+}
+
+/* Names that we do not know are no mistake there. */
+static int finish_tgi(struct ps_generate_reader *reader, struct ps_fault *ret_fault)
+{
+    static const int ours[] = {PROMPT, MESSAGES, BACKGROUND, WEBHOOK};
+    struct ps_request *request = reader->base.request;
+    const struct ps_field *found = reader->fields.found;
+
+    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
+        if (ps_field_has(&found[ours[i]])) {
+            return ps_fault_set(ret_fault, PS_FAULT_BAD_FIELD, rules[ours[i]].path,
+                                "%s and inputs must not be given together.", rules[ours[i]].path);
+        }
+    }
+    if (ps_fields_check(&reader->fields, request->body, request->operation, ret_fault) != 0 ||
+        take_model(reader, ret_fault) != 0) {
+        return -1;
+    }
+    request->family = PS_FAMILY_TGI;
+    request->generate = NULL;
+    request->stream = ps_field_true(&found[STREAM]);
+    request->include_usage = true;
+    request->shape = (ps_field_true(&found[DETAILS]) ? PS_TGI_DETAILS : 0U) |
+                     (ps_field_true(&found[FULL_TEXT]) ? PS_TGI_FULL_TEXT : 0U);
+    return 0;
+}
+
 static int finish_json(struct ps_generate_reader *reader, struct ps_generate_values *values,
                        struct ps_fault *ret_fault)
 {
     struct ps_request *request = reader->base.request;
     const struct ps_field *found = reader->fields.found;
 
+    if (ps_field_has(&found[INPUTS])) {
+        return finish_tgi(reader, ret_fault);
+    }
     if (reader->walk.found) {
         bool taken = false;
 
@@ -295,12 +347,8 @@ static int finish_json(struct ps_generate_reader *reader, struct ps_generate_val
         (check_together(reader, ret_fault) != 0 || take_pieces(reader, values, ret_fault) != 0)) {
         return -1;
     }
-    if (found[MODEL].span.end != 0) {
-        request->model_span = found[MODEL].span;
-        request->model = ps_fields_model(&found[MODEL], request->body, reader->base.arena);
-        if (request->model.ptr == NULL) {
-            return ps_body_out_of_memory(ret_fault);
-        }
+    if (take_model(reader, ret_fault) != 0) {
+        return -1;
     }
     request->background = ps_field_true(&found[BACKGROUND]);
     request->stream =

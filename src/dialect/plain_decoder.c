@@ -355,6 +355,9 @@ static bool last_bytes(struct ps_plain_decoder *decoder)
         return decoder->body.len == 0 || emit_text(decoder, ps_buf_view(&decoder->body));
     case PS_PLAIN_WHOLE:
     default:
+        if (!decoder->base.options.fields) {
+            decoder->base.raw = ps_buf_view(&decoder->body);
+        }
         return take_json(decoder, ps_buf_view(&decoder->body));
     }
 }

@@ -12,7 +12,7 @@
 
 /*
  * What models have in common that take a text and give one: no messages, no tools, one answer
- * (Triton, TGI, plain HTTP). Nobody knocks in their shapes, so answers are always translated.
+ * (Triton, TGI, plain HTTP). Where an answer is relayed, a whole one is still held to its end.
  */
 
 /* ---- back: plain_encode.c ---- */

@@ -5,7 +5,8 @@
 /*
  * Hugging Face's text-generation-inference, its own API: a text in, a text out, no chat template.
  * (It speaks OpenAI's too: dialect openai with base_url …/v1.) Errors are
- * {"error":"…","error_type":"…"}.
+ * {"error":"…","error_type":"…"}. As a door: "/", /generate_stream, and /generate where the body
+ * is of its shape; its own clients reach it byte for byte.
  */
 
 /* What each kind of error would be as a status, where it comes in the body of a success. */
@@ -157,9 +158,27 @@ const struct ps_dialect ps_dialect_tgi = {
     .family = PS_FAMILY_TGI,
     .credential_header = "authorization",
     .credential_prefix = "Bearer ",
+    .global_init = ps_tgi_reader_global_init,
+    .global_deinit = ps_tgi_reader_global_deinit,
+    .reader_size = sizeof(struct ps_tgi_reader),
+    .reader_init = ps_tgi_reader_init,
+    .reader_feed = ps_tgi_reader_feed,
+    .reader_finish = ps_tgi_reader_finish,
+    .reads = PS_FOR(PS_OP_CHAT),
+    .neutral = ps_tgi_neutral,
+    .writes = PS_FOR(PS_OP_CHAT),
+    .writer_size = sizeof(struct ps_tgi_writer),
+    .writer_init = ps_tgi_writer_init,
+    .writer_deinit = ps_tgi_writer_deinit,
+    .writer_event = ps_tgi_writer_event,
+    .writer_end = ps_tgi_writer_end,
+    .write_fault = ps_tgi_write_fault,
+    .write_fault_event = ps_tgi_write_fault_event,
+    .own = PS_FOR(PS_OP_CHAT),
     .translates = PS_FOR(PS_OP_CHAT) | PS_FOR(PS_OP_COMPLETE),
     .health_path = "/health",
     .defaults = &defaults,
+    .encode = ps_tgi_encode,
     .encode_neutral = ps_tgi_encode_neutral,
     .decoder_size = sizeof(struct ps_plain_decoder),
     .decoder_init = ps_tgi_decoder_init,

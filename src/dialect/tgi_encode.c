@@ -120,3 +120,24 @@ int ps_tgi_encode_neutral(struct ps_encode *encode)
     ps_out_close(out, '}');
     return 0;
 }
+
+int ps_tgi_encode(const struct ps_request *request, const struct ps_encode_options *options,
+                  struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault)
+{
+    (void)options; /* one server, one model: the body names none */
+    *ret = (struct ps_encoded){
+        .method = "POST",
+        .path = request->stream                         ? PS_SLICE_LIT("/generate_stream")
+                : (request->shape & PS_TGI_COMPAT) != 0 ? PS_SLICE_LIT("/")
+                                                        : PS_SLICE_LIT("/generate"),
+        .content_type = PS_SLICE_LIT("application/json"),
+        .accept =
+            request->stream ? PS_SLICE_LIT("text/event-stream") : PS_SLICE_LIT("application/json"),
+        .has_body = true,
+        .stream = request->stream,
+    };
+    return ps_request_parts(request->body, NULL, 0, arena, &ret->parts, &ret->part_count,
+                            &ret->length) == 0
+               ? 0
+               : ps_body_out_of_memory(ret_fault);
+}

@@ -250,7 +250,10 @@ void ps_exchange_previous(struct ps_exchange *ex, struct ps_slice items,
 static void prepare(struct ps_exchange *ex)
 {
     struct ps_fault fault;
-    if (ps_reader_finish(ex->reader, &fault) != 0 || find_route(ex, &fault) != 0) {
+    int result = ps_reader_finish(ex->reader, &fault);
+    ex->spec.family = ex->request.family; /* a path may have several, told by their bodies */
+    ex->dialect = ps_dialect_of_family(ex->spec.family);
+    if (result != 0 || find_route(ex, &fault) != 0) {
         ps_exchange_fail(ex, &fault);
         return;
     }

@@ -362,7 +362,6 @@ def test_a_method_nobody_knows_is_refused(both, method):
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/nope",
         "/v1",
         "/v1/",

@@ -84,7 +84,7 @@ struct ps_reference {
 };
 
 struct ps_request {
-    enum ps_family family;
+    enum ps_family family; /* a reader may find the body to be of another than its own */
     enum ps_operation operation;
     struct ps_slice method;       /* "POST" */
     struct ps_slice path;         /* as sent; PS_OP_PASS: behind /v1, with its '/' */

@@ -50,6 +50,10 @@ static void show(const struct rig *rig, int rc, char *out, size_t size)
         (void)snprintf(out, size, "%s %s", ps_fault_name(rig->fault.kind), rig->fault.param);
         return;
     }
+    if (request->family != PS_FAMILY_GENERATE) {
+        (void)snprintf(out, size, "tgi%s", request->stream ? " stream" : "");
+        return;
+    }
     (void)snprintf(out, size, "[%.*s]%s%s", (int)request->model.len,
                    request->model.len > 0 ? request->model.ptr : "",
                    request->stream ? " stream" : "", request->background ? " background" : "");
@@ -108,6 +112,20 @@ static void read_all(const struct sample *samples, size_t count)
     }
 }
 #define READ_ALL(samples) read_all(samples, sizeof(samples) / sizeof((samples)[0]))
+
+/* Who says inputs speaks TGI's language. */
+static void knows_tgi(void **state)
+{
+    static const struct sample samples[] = {
+        {JSON, false, "{\"inputs\":\"a\"}", "tgi"},
+        {EITHER, true, "{\"inputs\":\"a\",\"parameters\":{},\"new\":1}", "tgi"},
+        {JSON, false, "{\"stream\":true,\"inputs\":\"a\"}", "tgi stream"},
+        {EITHER, false, "{\"inputs\":\"a\"} no", "[] prompt=\"{\\\"inputs\\\":\\\"a\\\"} no\""},
+    };
+
+    (void)state;
+    READ_ALL(samples);
+}
 
 /* SGLang's shape, whole: a text with parameters beside it cannot be meant for ours. */
 static void takes_sglang(void **state)
@@ -205,7 +223,7 @@ static void refuses_bad_requests(void **state)
         {JSON, false, "{\"prompt\":\"a\",\"api_key\":\"k\"}", "forbidden_field api_key"},
         {JSON, false, "{\"prompt\":\"a\",\"base_url\":null}", "forbidden_field base_url"},
         {JSON, false, "{\"prompt\":\"a\",\"n\":1}", "unknown_field n"},
-        {JSON, false, "{\"inputs\":\"a\"}", "unknown_field inputs"},
+        {JSON, false, "{\"inputs\":\"a\",\"prompt\":\"b\"}", "bad_field prompt"},
         {JSON, false, "{\"prompt\":\"a\",\"\":1}", "unknown_field "},
         {JSON, false, "{\"x\\u0079\":{\"a\":[{\"b\":1}]},\"zz\":1,\"prompt\":\"a\"}",
          "unknown_field xy"},
@@ -246,7 +264,7 @@ static void says_what_was_meant(void **state)
         const char *name;
         const char *hint; /* NULL: none */
     } rows[] = {
-        {"inputs", "prompt"},
+        {"input", "prompt"},
         {"max_new_tokens", "max_tokens"},
         {"Prompt", "prompt"},
         {"promt", "prompt"},
@@ -322,9 +340,13 @@ static void survives_short_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(takes_sglang),         cmocka_unit_test(takes_good_requests),
-        cmocka_unit_test(refuses_bad_requests), cmocka_unit_test(refuses_nul),
-        cmocka_unit_test(says_what_was_meant),  cmocka_unit_test(survives_short_memory),
+        cmocka_unit_test(knows_tgi),
+        cmocka_unit_test(takes_sglang),
+        cmocka_unit_test(takes_good_requests),
+        cmocka_unit_test(refuses_bad_requests),
+        cmocka_unit_test(refuses_nul),
+        cmocka_unit_test(says_what_was_meant),
+        cmocka_unit_test(survives_short_memory),
     };
 
     return cmocka_run_group_tests(tests, dialect_setup, dialect_teardown);
