@@ -9,6 +9,7 @@ import pytest
 from openai import OpenAI
 
 from support import fake as up
+from support.cohere_fake import CITATION, START, end, event, text, whole
 from support.gateway import UPSTREAM_KEY, Gateway, config
 from support.probed import Probed
 
@@ -17,35 +18,6 @@ TOOL = {
     "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
 }
 HI = [{"role": "user", "content": "hi"}]
-USAGE = {"billed_units": {"input_tokens": 1, "output_tokens": 1}, "tokens": {"input_tokens": 9, "output_tokens": 4}}
-CITATION = {
-    "start": 0,
-    "end": 5,
-    "text": "Hello",
-    "sources": [{"type": "document", "id": "d", "document": {"title": "T", "url": "http://there.example/"}}],
-}
-
-
-def whole(message, reason="COMPLETE"):
-    return up.whole({"id": "a1", "finish_reason": reason, "message": {"role": "assistant", **message}, "usage": USAGE})
-
-
-def event(kind, message=None, **more):
-    data = {"type": kind, **more}
-    if message is not None:
-        data.setdefault("delta", {})["message"] = message
-    return f"event: {kind}\ndata: {json.dumps(data)}\n\n".encode()
-
-
-START = event("message-start", {"role": "assistant"}, id="a1")
-
-
-def end(reason="COMPLETE", **more):
-    return event("message-end", id="a1", delta={"finish_reason": reason, "usage": USAGE, **more})
-
-
-def text(piece, kind="content-delta"):
-    return event(kind, {"content": {"type": "text", "text": piece}}, index=0)
 
 
 @pytest.fixture

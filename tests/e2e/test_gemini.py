@@ -10,35 +10,12 @@ from openai import OpenAI
 
 from support import fake as up
 from support.gateway import UPSTREAM_KEY, Gateway, config, provider
+from support.gemini_fake import USAGE, answer, refusal, stream
 
-USAGE = {
-    "promptTokenCount": 9,
-    "cachedContentTokenCount": 4,
-    "candidatesTokenCount": 2,
-    "thoughtsTokenCount": 3,
-    "totalTokenCount": 14,
-}
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}, "additionalProperties": False}
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": PARAMETERS}}]
 USER = {"role": "user", "content": "hi"}
 HI = {"role": "user", "parts": [{"text": "hi"}]}
-
-
-def answer(*parts, finish="STOP", **more):
-    candidate = {"content": {"role": "model", "parts": list(parts)}, "index": 0}
-    if finish:
-        candidate["finishReason"] = finish
-    return {"candidates": [candidate], "modelVersion": "gemini-x-001", "responseId": "r1", **more}
-
-
-def stream(*answers):
-    """There is no terminal marker: the framing ends it."""
-    return up.script(*(b"data: " + json.dumps(item).encode() + b"\r\n\r\n" for item in answers), "finish")
-
-
-def refusal(status, word, message="No.", *details):
-    error = {"code": status, "message": message, "status": word, "details": list(details)}
-    return up.whole({"error": error}, status)
 
 
 def settings(fake, **more):

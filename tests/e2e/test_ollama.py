@@ -9,28 +9,14 @@ from openai import OpenAI
 
 from support import fake as up
 from support.gateway import Gateway, config
+from support.ollama_fake import END, said, stream
 from support.probed import Probed
 
-NDJSON = "application/x-ndjson"
 TOOL = {
     "type": "function",
     "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}},
 }
 HI = [{"role": "user", "content": "hi"}]
-END = {"done": True, "done_reason": "stop", "prompt_eval_count": 5, "eval_count": 2, "total_duration": 12345}
-
-
-def said(content="", **more):
-    message = {"role": "assistant", "content": content, **more.pop("message", {})}
-    return {"model": "q", "created_at": "2026-11-23T00:00:00Z", "message": message, "done": False, **more}
-
-
-def lines(*objects):
-    return [json.dumps(item).encode() + b"\n" for item in objects]
-
-
-def stream(*objects):
-    return up.script(*lines(*objects), "finish", content_type=NDJSON)
 
 
 @pytest.fixture

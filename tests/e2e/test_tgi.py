@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hugging Face's text-generation-inference, its own API, behind our doors."""
 
-import json
-
 import pytest
 from openai import OpenAI
 
@@ -10,6 +8,7 @@ from support import fake as up
 from support.gateway import Gateway, config, provider
 from support.probed import WithHealth
 from support.raw import events
+from support.tgi_fake import end, token
 
 
 @pytest.fixture
@@ -22,21 +21,6 @@ def tgi(fake, **more):
     """A configuration with the fake as TGI."""
     url = f"http://{fake.host}:{fake.port}"
     return config(fake, providers={"up": provider(fake, dialect="tgi", base_url=url, **more)})
-
-
-def token(text, special=False, whole=None, details=None):
-    value = {
-        "index": 1,
-        "token": {"id": 5, "text": text, "logprob": -0.1, "special": special},
-        "generated_text": whole,
-        "details": details,
-    }
-    return b"data:" + json.dumps(value).encode() + b"\n\n"
-
-
-def end(text, reason="eos_token"):
-    details = {"finish_reason": reason, "generated_tokens": 3, "input_length": 7, "seed": None}
-    return token("</s>", True, text, details)
 
 
 @pytest.fixture(scope="module")

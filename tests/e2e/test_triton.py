@@ -7,9 +7,11 @@ import pytest
 from openai import OpenAI
 
 from support import fake as up
+from support.fake import event
 from support.gateway import Gateway, config, provider
 from support.probed import WithHealth
 from support.raw import events
+from support.triton_fake import generated
 
 MODEL = "/v2/models/up-model"
 
@@ -24,14 +26,6 @@ def triton(fake, **more):
     """A configuration with the fake as Triton."""
     url = f"http://{fake.host}:{fake.port}"
     return config(fake, providers={"up": provider(fake, dialect="triton", base_url=url, **more)})
-
-
-def generated(text, **more):
-    return {"model_name": "up-model", "model_version": "1", "text_output": text, **more}
-
-
-def event(value):
-    return b"data: " + json.dumps(value).encode() + b"\n\n"
 
 
 @pytest.fixture(scope="module")
