@@ -45,8 +45,9 @@ static int write_choice(struct ps_encode *encode)
     } else if (choice == PS_CHOICE_ANY || choice == PS_CHOICE_NAMED) {
         ps_out_member_cstr(&encode->out, "tool_choice", "REQUIRED");
     }
-    return encode->neutral->parallel_calls == PS_TRI_NO ? ps_drop(encode, "parallel_tool_calls")
-                                                        : 0;
+    return encode->neutral->parallel_calls == PS_TRI_NO && !encode->neutral->legacy_calls
+               ? ps_drop(encode, "parallel_tool_calls")
+               : 0;
 }
 
 static int write_tools(struct ps_encode *encode)

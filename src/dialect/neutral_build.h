@@ -166,4 +166,16 @@ int ps_build_no_memory(struct ps_neutral_build *build);
 int ps_build_openai_messages(struct ps_neutral_build *build, struct ps_slice system,
                              struct ps_slice array);
 
+/* ---- what that shape had before tools: openai_legacy.c ---- */
+
+/* `functions` and `function_call` of a request; raw, or not given. */
+int ps_build_openai_functions(struct ps_neutral_build *build, struct ps_slice functions,
+                              struct ps_slice choice);
+/* `function_call` of an assistant's message, the call of `part`. */
+int ps_build_openai_function_call(struct ps_neutral_build *build, struct ps_neutral_part *part,
+                                  uint32_t message, struct ps_slice raw);
+/* The call that a message of the role "function" answers, by its name. */
+int ps_build_find_function(struct ps_neutral_build *build, const struct ps_neutral_at *at,
+                           struct ps_slice name, const struct ps_neutral_call **ret);
+
 #endif

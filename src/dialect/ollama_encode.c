@@ -188,7 +188,9 @@ static int write_tools(struct ps_encode *encode)
         }
     }
     ps_out_close(out, ']');
-    return neutral->parallel_calls == PS_TRI_NO ? ps_drop(encode, "parallel_tool_calls") : 0;
+    return neutral->parallel_calls == PS_TRI_NO && !neutral->legacy_calls
+               ? ps_drop(encode, "parallel_tool_calls")
+               : 0;
 }
 
 /* ---- how to answer ---- */

@@ -9,7 +9,7 @@ enum role_word {
     WORD_USER,
     WORD_ASSISTANT,
     WORD_TOOL,
-    WORD_FUNCTION,
+    WORD_FUNCTION, /* what there was before tools */
 };
 static const char *const role_words[] = {"system", "developer", "user", "assistant",
                                          "tool",   "function",  NULL};
@@ -460,8 +460,9 @@ static int read_assistant(struct ps_neutral_build *build, struct ps_neutral_mess
     if (blocks.len > 0 && !ps_raw_begins(blocks, '[')) {
         return ps_build_expected(build, at, "thinking_blocks", "an array");
     }
-    if (members[FUNCTION_CALL].raw.len > 0) {
-        return ps_build_unsupported(build, at, "function_call");
+    if (members[FUNCTION_CALL].raw.len > 0 && calls.len > 0) {
+        return ps_build_bad(build, at, "function_call",
+                            "must not be given together with tool_calls.");
     }
     if (members[AUDIO].raw.len > 0) {
         return ps_build_unsupported(build, at, "audio");
@@ -475,7 +476,7 @@ static int read_assistant(struct ps_neutral_build *build, struct ps_neutral_mess
     }
     parts.list = ps_build_parts(build, at,
                                 count_content(members[CONTENT].raw) + ps_build_count(calls) +
-                                    ps_build_count(blocks) + 2);
+                                    ps_build_count(blocks) + 3);
     if (parts.list == NULL || (blocks.len > 0 && read_blocks(build, &parts, at, blocks) != 0)) {
         return -1;
     }
@@ -489,6 +490,12 @@ static int read_assistant(struct ps_neutral_build *build, struct ps_neutral_mess
     if (refusal.len > 0) {
         next_part(&parts, PS_PART_REFUSAL, at, "refusal", PS_NEUTRAL_NO_INDEX)->text = refusal;
     }
+    if (members[FUNCTION_CALL].raw.len > 0 &&
+        ps_build_openai_function_call(
+            build, next_part(&parts, PS_PART_TOOL_CALL, at, "function_call", PS_NEUTRAL_NO_INDEX),
+            at->index, members[FUNCTION_CALL].raw) != 0) {
+        return -1;
+    }
     if (read_calls(build, &parts, at, calls) != 0) {
         return -1;
     }
@@ -498,6 +505,25 @@ static int read_assistant(struct ps_neutral_build *build, struct ps_neutral_mess
         return ps_build_missing(build, at, "content");
     }
     return ps_build_note_calls(build, message);
+}
+
+/* By the id, or in a message of the role "function" by its name, which then has said all. */
+static int find_call(struct ps_neutral_build *build, struct ps_neutral_message *message,
+                     const struct ps_build_member *members, struct ps_neutral_result *result)
+{
+    if (!ps_raw_word(members[ROLE].raw, "function")) {
+        return need_string(build, &message->at, "tool_call_id", members[TOOL_CALL_ID].raw,
+                           &result->id) != 0
+                   ? -1
+                   : ps_build_find_call(build, &message->at, "tool_call_id", result->id,
+                                        &result->call);
+    }
+    if (ps_build_find_function(build, &message->at, message->name, &result->call) != 0) {
+        return -1;
+    }
+    result->id = result->call->id;
+    message->name = PS_SLICE_NONE;
+    return 0;
 }
 
 static int read_tool(struct ps_neutral_build *build, struct ps_neutral_message *message,
@@ -514,9 +540,7 @@ static int read_tool(struct ps_neutral_build *build, struct ps_neutral_message *
     if (members[CONTENT].raw.len == 0) {
         return ps_build_missing(build, &message->at, "content");
     }
-    if (need_string(build, &message->at, "tool_call_id", members[TOOL_CALL_ID].raw, &result->id) !=
-            0 ||
-        ps_build_find_call(build, &message->at, "tool_call_id", result->id, &result->call) != 0 ||
+    if (find_call(build, message, members, result) != 0 ||
         read_content(build, &inner, &message->at, PS_ROLE_TOOL, members[CONTENT].raw) != 0) {
         return -1;
     }
@@ -560,6 +584,10 @@ static int check_members(struct ps_neutral_build *build, const struct ps_neutral
     if (message->role != PS_ROLE_ASSISTANT && ps_raw_begins(members[TOOL_CALLS].raw, '[') &&
         ps_build_count(members[TOOL_CALLS].raw) > 0) {
         return ps_build_bad(build, &message->at, "tool_calls",
+                            "is only allowed in a message of the role assistant.");
+    }
+    if (message->role != PS_ROLE_ASSISTANT && members[FUNCTION_CALL].raw.len > 0) {
+        return ps_build_bad(build, &message->at, "function_call",
                             "is only allowed in a message of the role assistant.");
     }
     if (message->role != PS_ROLE_TOOL && members[TOOL_CALL_ID].raw.len > 0) {
@@ -614,9 +642,6 @@ static int read_message(struct ps_neutral_build *build, struct ps_neutral_messag
     }
     if (word < 0) {
         return ps_build_missing(build, &message->at, "role");
-    }
-    if (word == WORD_FUNCTION) {
-        return ps_build_unsupported(build, &message->at, "role");
     }
     message->role = roles[word];
     if (check_members(build, message, members) != 0) {

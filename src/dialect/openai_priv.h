@@ -126,6 +126,8 @@ void ps_openai_answer_free(struct ps_openai_answer *answer);
 /* Shared by both: members around the choices, and elements of lists. */
 void ps_openai_write_head(const struct ps_openai_writer *writer, struct ps_buf *out);
 void ps_openai_write_usage(const struct ps_openai_writer *writer, struct ps_buf *out);
+/* Whether the client knows calls as `function_call`. */
+bool ps_openai_is_legacy(const struct ps_openai_writer *writer);
 void ps_openai_write_finish(const struct ps_openai_answer *answer, struct ps_buf *out);
 /* False: nothing to show. */
 bool ps_openai_write_citation(const struct ps_openai_answer *answer,

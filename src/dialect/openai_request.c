@@ -2,6 +2,8 @@
 #include "neutral_build.h"
 #include "openai_priv.h"
 
+#include <stdio.h>
+
 /*
  * Requests of OpenAI's API as neutral ones. The reader has looked at what we act on; here every
  * field is held to its type, and what has no place in the neutral form is noted, so that whoever
@@ -629,17 +631,24 @@ static int check_modalities(struct in *in)
     return 0;
 }
 
+/* Either what there was before tools, or tools. */
 static int check_legacy(struct in *in)
 {
-    for (enum field i = FUNCTIONS; i <= FUNCTION_CALL; i++) {
-        if (raw_of(in, i).len > 0) {
-            return ps_fault_set(in->build.fault, PS_FAULT_UNSUPPORTED_OPERATION, names[i],
-                                "The provider of this model knows no %s: use tools and "
-                                "tool_choice.",
-                                names[i]);
+    static const enum field newer[] = {TOOLS, TOOL_CHOICE, PARALLEL_TOOL_CALLS};
+    enum field older = raw_of(in, FUNCTIONS).len > 0 ? FUNCTIONS : FUNCTION_CALL;
+    char why[64];
+
+    if (raw_of(in, older).len == 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof(newer) / sizeof(newer[0]); i++) {
+        if (raw_of(in, newer[i]).len > 0) {
+            (void)snprintf(why, sizeof(why), "must not be given together with %s.",
+                           names[newer[i]]);
+            return ps_build_bad(&in->build, NULL, names[older], why);
         }
     }
-    return 0;
+    return ps_build_openai_functions(&in->build, raw_of(in, FUNCTIONS), raw_of(in, FUNCTION_CALL));
 }
 
 static int read_about(struct in *in)

@@ -23,9 +23,9 @@ static const char *id_prefix(const struct ps_openai_writer *writer)
 
 void ps_openai_write_head(const struct ps_openai_writer *writer, struct ps_buf *out)
 {
-    const char *object = !ps_openai_is_chat(writer)                   ? "text_completion"
+    const char *object = !ps_openai_is_chat(writer)                      ? "text_completion"
                          : writer->base.options.mode == PS_WRITER_STREAM ? "chat.completion.chunk"
-                                                                      : "chat.completion";
+                                                                         : "chat.completion";
 
     ps_buf_cstr(out, "{\"id\":");
     ps_writer_write_id(&writer->base, id_prefix(writer), -1, out);
@@ -293,20 +293,30 @@ static int check_held(const struct ps_openai_writer *writer, const struct ps_eve
 
 /* ---- events ---- */
 
-static const char *word_of(enum ps_finish finish, bool called)
+bool ps_openai_is_legacy(const struct ps_openai_writer *writer)
 {
+    const struct ps_request *request = writer->base.options.request;
+
+    return request != NULL && request->neutral != NULL && request->neutral->legacy_calls;
+}
+
+static const char *word_of(const struct ps_openai_writer *writer, enum ps_finish finish,
+                           bool called)
+{
+    const char *calls = ps_openai_is_legacy(writer) ? "function_call" : "tool_calls";
+
     switch (finish) {
     case PS_FINISH_LENGTH:
         return "length";
     case PS_FINISH_TOOL_CALLS:
-        return "tool_calls";
+        return calls;
     case PS_FINISH_CONTENT_FILTER:
         return "content_filter";
     case PS_FINISH_NONE:
     case PS_FINISH_STOP:
     case PS_FINISH_OTHER:
     default:
-        return called ? "tool_calls" : "stop";
+        return called ? calls : "stop";
     }
 }
 
@@ -324,14 +334,14 @@ static int answer_event(struct ps_openai_writer *writer, const struct ps_event *
                    : 0;
     }
     if (event->kind == PS_EVENT_FINISH && answer->finish != NULL) {
-        answer->finish = word_of(event->finish, answer->call_count > 0);
+        answer->finish = word_of(writer, event->finish, answer->call_count > 0);
         return 0;
     }
     before = held_of(answer, &failed);
     if (event->kind == PS_EVENT_LOGPROBS) {
         ps_openai_note_logprobs(writer, answer, event);
     } else if (event->kind == PS_EVENT_FINISH) {
-        answer->finish = word_of(event->finish, answer->call_count > 0);
+        answer->finish = word_of(writer, event->finish, answer->call_count > 0);
     }
     if (writer->base.options.mode == PS_WRITER_STREAM) {
         ps_openai_stream_event(writer, answer, event, out);

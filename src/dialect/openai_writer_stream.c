@@ -143,13 +143,38 @@ static void think(const struct ps_openai_writer *writer, struct ps_openai_answer
 
 /* ---- tool calls ---- */
 
+/* Before tools a message had room for one call, without an id. */
+static void write_function_call(const struct ps_openai_writer *writer,
+                                struct ps_openai_answer *answer, const struct ps_event_tool *tool,
+                                bool begins, struct ps_slice text, struct ps_buf *out)
+{
+    struct ps_json_out json = ps_json_out(out);
+
+    start(writer, answer, out);
+    begin_choice(writer, answer, out);
+    ps_out_key(&json, "function_call");
+    ps_out_open(&json, '{');
+    if (begins) {
+        ps_out_member_text(&json, "name", tool->name);
+    }
+    ps_out_key(&json, "arguments");
+    ps_out_text(&json, text);
+    ps_out_close(&json, '}');
+    end_choice(writer, answer, out);
+}
+
 static void write_fragment(const struct ps_openai_writer *writer, struct ps_openai_answer *answer,
                            uint32_t block, const struct ps_event_tool *tool, bool begins,
                            struct ps_slice text, struct ps_buf *out)
 {
     const char *kind = tool != NULL && tool->custom ? "custom" : "function";
-    struct ps_json_out json = begin_list(writer, answer, "tool_calls", out);
+    struct ps_json_out json;
 
+    if (ps_openai_is_legacy(writer)) {
+        write_function_call(writer, answer, tool, begins, text, out);
+        return;
+    }
+    json = begin_list(writer, answer, "tool_calls", out);
     ps_out_open(&json, '{');
     ps_out_member_int(&json, "index", block);
     if (begins) {
@@ -177,7 +202,8 @@ static void call(const struct ps_openai_writer *writer, struct ps_openai_answer 
     const struct ps_event_tool *tool = event->tool;
     bool begins = event->block >= answer->call_count && tool != NULL && tool->name.len > 0;
 
-    if (event->block >= PS_OPENAI_CALLS || (!begins && event->text.len == 0)) {
+    if (event->block >= (ps_openai_is_legacy(writer) ? 1 : PS_OPENAI_CALLS) ||
+        (!begins && event->text.len == 0)) {
         return;
     }
     if (begins) {

@@ -102,9 +102,10 @@ static void call(const struct ps_openai_writer *writer, struct ps_openai_answer 
                  const struct ps_event *event)
 {
     struct ps_openai_call *known = call_of(writer, answer, event);
+    bool legacy = ps_openai_is_legacy(writer);
     struct ps_json_out head;
 
-    if (known == NULL) {
+    if (known == NULL || (legacy && event->block > 0)) {
         return;
     }
     if (known->head.len == 0 && !known->head.failed) {
@@ -112,10 +113,12 @@ static void call(const struct ps_openai_writer *writer, struct ps_openai_answer 
 
         head = ps_json_out(&known->head);
         ps_out_open(&head, '{');
-        ps_out_member_text(&head, "id", event->tool->id);
-        ps_out_member_cstr(&head, "type", kind);
-        ps_out_key(&head, kind);
-        ps_out_open(&head, '{');
+        if (!legacy) {
+            ps_out_member_text(&head, "id", event->tool->id);
+            ps_out_member_cstr(&head, "type", kind);
+            ps_out_key(&head, kind);
+            ps_out_open(&head, '{');
+        }
         ps_out_member_text(&head, "name", event->tool->name);
         ps_out_key(&head, known->custom ? "input" : "arguments");
         if (event->tool->signature.len > 0) {
@@ -181,6 +184,20 @@ static void write_calls(const struct ps_openai_answer *answer, struct ps_json_ou
     ps_out_close(out, ']');
 }
 
+/* Before tools a message had room for one call, without an id. */
+static void write_function_call(const struct ps_openai_answer *answer, struct ps_json_out *out)
+{
+    const struct ps_openai_call *call =
+        (const struct ps_openai_call *)(const void *)answer->calls.ptr;
+    struct ps_slice arguments = ps_buf_view(&call->arguments);
+
+    ps_out_key(out, "function_call");
+    ps_out_raw(out, ps_buf_view(&call->head));
+    out->comma = false;
+    ps_out_text(out, arguments.len == 0 ? PS_SLICE_LIT("{}") : arguments);
+    ps_out_close(out, '}');
+}
+
 static void write_elements(const char *name, const struct ps_buf *elements, struct ps_json_out *out)
 {
     if (elements->len > 0) {
@@ -191,7 +208,8 @@ static void write_elements(const char *name, const struct ps_buf *elements, stru
     }
 }
 
-static void write_message(const struct ps_openai_answer *answer, struct ps_json_out *out)
+static void write_message(const struct ps_openai_writer *writer,
+                          const struct ps_openai_answer *answer, struct ps_json_out *out)
 {
     const struct ps_buf *said = answer->said;
     bool other = said[PS_OPENAI_REFUSAL].len > 0 || answer->calls.len > 0;
@@ -215,7 +233,9 @@ static void write_message(const struct ps_openai_answer *answer, struct ps_json_
     }
     write_elements("annotations", &answer->citations, out);
     write_elements("images", &answer->images, out);
-    if (answer->calls.len > 0) {
+    if (answer->calls.len > 0 && ps_openai_is_legacy(writer)) {
+        write_function_call(answer, out);
+    } else if (answer->calls.len > 0) {
         write_calls(answer, out);
     }
     ps_out_close(out, '}');
@@ -227,7 +247,7 @@ static void write_answer(const struct ps_openai_writer *writer, struct ps_openai
     ps_out_open(out, '{');
     ps_out_member_int(out, "index", answer->index);
     if (ps_openai_is_chat(writer)) {
-        write_message(answer, out);
+        write_message(writer, answer, out);
     } else {
         ps_out_key(out, "text");
         ps_out_text(out, ps_buf_view(&answer->said[PS_OPENAI_TEXT]));

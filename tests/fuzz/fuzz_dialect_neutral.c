@@ -169,7 +169,8 @@ static void check_fixed(struct run *whole, const struct ps_dialect_settings *set
             return;
         }
     }
-    if (text == NULL) {
+    if (text == NULL || memmem(text, len, "penstock.", 9) != NULL) {
+        free(text); /* a tag of a signature behind one of our own, which goes with each time */
         return;
     }
     begin(&again, door, ps_slice(text, len), SIZE_MAX / 2);

@@ -238,6 +238,7 @@ struct ps_neutral {
     struct ps_slice tool_name; /* RAW string; CHOICE_NAMED */
     bool tools_restricted;     /* a list of allowed tools was given: see `excluded` */
     enum ps_tri parallel_calls;
+    bool legacy_calls; /* OPENAI: the client knows calls as `function_call`, one in a message */
 
     enum ps_format format;
     struct ps_slice schema;             /* RAW object; FORMAT_JSON_SCHEMA */

@@ -207,8 +207,6 @@ static void refuses_what_is_wrong(void **state)
 {
     static const struct row rows[] = {
         {CHAT("{\"role\":\"robot\",\"content\":\"x\"}]}"), NULL, "messages[0].role"},
-        {CHAT("{\"role\":\"function\",\"name\":\"f\",\"content\":\"x\"}]}"), NULL,
-         "messages[0].role"},
         {CHAT("{\"role\":\"user\"}]}"), NULL, "messages[0].content"},
         {CHAT("{\"role\":\"user\",\"content\":[]}]}"), NULL, "messages[0].content"},
         {CHAT("{\"role\":\"user\",\"content\":5}]}"), NULL, "messages[0].content"},
@@ -272,8 +270,29 @@ static void refuses_what_is_wrong(void **state)
         {CHAT("{\"role\":\"assistant\",\"tool_calls\":[{\"id\":\"c\"}]}]}"), NULL,
          "messages[0].tool_calls[0].function"},
         {CHAT("{\"role\":\"assistant\",\"content\":null}]}"), NULL, "messages[0].content"},
-        {CHAT("{\"role\":\"assistant\",\"content\":\"x\",\"function_call\":{\"name\":\"f\"}}]}"),
+        {CHAT("{\"role\":\"assistant\",\"function_call\":{\"name\":\"f\"},\"tool_calls\":[]}]}"),
          NULL, "messages[0].function_call"},
+        {CHAT("{\"role\":\"user\",\"content\":\"x\",\"function_call\":{\"name\":\"f\"}}]}"), NULL,
+         "messages[0].function_call"},
+        {CHAT("{\"role\":\"assistant\",\"function_call\":\"f\"}]}"), NULL,
+         "messages[0].function_call"},
+        {CHAT("{\"role\":\"assistant\",\"function_call\":{}}]}"), NULL,
+         "messages[0].function_call.name"},
+        {CHAT("{\"role\":\"assistant\",\"function_call\":{\"name\":\"\"}}]}"), NULL,
+         "messages[0].function_call.name"},
+        {CHAT("{\"role\":\"assistant\",\"function_call\":{\"name\":\"f\",\"arguments\":\"[]\"}}]}"),
+         NULL, "messages[0].function_call.arguments"},
+        {CHAT("{\"role\":\"function\",\"name\":\"f\",\"content\":\"x\"}]}"), NULL,
+         "messages[0].name"},
+        {CHAT("{\"role\":\"assistant\",\"function_call\":{\"name\":\"f\"}},{\"role\":\"function\","
+              "\"name\":\"g\",\"content\":\"x\"}]}"),
+         NULL, "messages[1].name"},
+        {CHAT("{\"role\":\"assistant\",\"function_call\":{\"name\":\"f\"}},{\"role\":\"function\","
+              "\"content\":\"x\"}]}"),
+         NULL, "messages[1].name"},
+        {CHAT("{\"role\":\"assistant\",\"function_call\":{\"name\":\"f\"}},{\"role\":\"function\","
+              "\"name\":\"f\"}]}"),
+         NULL, "messages[1].content"},
         {CHAT("{\"role\":\"assistant\",\"audio\":{\"id\":\"a\"}}]}"), NULL, "messages[0].audio"},
         {CHAT("{\"role\":\"user\",\"content\":\"x\",\"content\":\"y\"}]}"), NULL,
          "messages[0].content"},
@@ -297,8 +316,25 @@ static void refuses_what_is_wrong(void **state)
         {CHAT(USER "],\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\"}}],"
                    "\"tool_choice\":{\"type\":\"function\",\"function\":{\"name\":\"g\"}}}"),
          NULL, "tool_choice"},
-        {CHAT(USER "],\"functions\":[{\"name\":\"f\"}]}"), NULL, "functions"},
+        {CHAT(USER "],\"functions\":[{\"name\":\"f\"}],\"tools\":[]}"), NULL, "functions"},
+        {CHAT(USER "],\"functions\":[{\"name\":\"f\"}],\"tool_choice\":\"none\"}"), NULL,
+         "functions"},
+        {CHAT(USER "],\"functions\":[{\"name\":\"f\"}],\"parallel_tool_calls\":true}"), NULL,
+         "functions"},
+        {CHAT(USER "],\"function_call\":\"none\",\"tools\":[]}"), NULL, "function_call"},
         {CHAT(USER "],\"function_call\":\"auto\"}"), NULL, "function_call"},
+        {CHAT(USER "],\"functions\":[]}"), NULL, "functions"},
+        {CHAT(USER "],\"functions\":{\"name\":\"f\"}}"), NULL, "functions"},
+        {CHAT(USER "],\"functions\":[1]}"), NULL, "functions[0]"},
+        {CHAT(USER "],\"functions\":[{\"name\":\"f\"},{}]}"), NULL, "functions[1].name"},
+        {CHAT(USER "],\"functions\":[{\"name\":\"f\",\"parameters\":{\"type\":\"array\"}}]}"), NULL,
+         "functions[0].parameters"},
+        {CHAT(USER "],\"functions\":[{\"name\":\"f\"}],\"function_call\":\"required\"}"), NULL,
+         "function_call"},
+        {CHAT(USER "],\"functions\":[{\"name\":\"f\"}],\"function_call\":{}}"), NULL,
+         "function_call.name"},
+        {CHAT(USER "],\"functions\":[{\"name\":\"f\"}],\"function_call\":{\"name\":\"g\"}}"), NULL,
+         "function_call.name"},
         {CHAT(USER "],\"max_tokens\":5,\"max_completion_tokens\":5}"), NULL, "max_tokens"},
         {CHAT(USER "],\"top_logprobs\":5}"), NULL, "top_logprobs"},
         {CHAT(USER "],\"response_format\":{}}"), NULL, "response_format.type"},
@@ -328,6 +364,45 @@ static void refuses_what_is_wrong(void **state)
         {PS_OP_RERANK, false, "{\"query\":\"q\"}", NULL, "documents"},
         {PS_OP_RERANK, false, "{\"query\":\"q\",\"documents\":[5]}", NULL, "documents[0]"},
         {PS_OP_RERANK, false, "{\"documents\":[\"a\"]}", NULL, "query"},
+    };
+
+    (void)state;
+    RUN(rows);
+}
+
+/* What there was before tools becomes tools. */
+static void reads_functions(void **state)
+{
+#define TOOL(name, more) "{\"type\":\"function\",\"function\":{\"name\":\"" name "\"" more "}}"
+    static const struct row rows[] = {
+        {CHAT(USER "],\"functions\":[{\"name\":\"f\",\"description\":\"d\",\"parameters\":{"
+                   "\"type\":\"object\",\"x\":1e0},\"x_new\":1},{\"name\":\"g\"}]}"),
+         SAME(USER "],\"tools\":[" TOOL(
+             "f", ",\"description\":\"d\",\"parameters\":{\"type\":"
+                  "\"object\",\"x\":1e0}") "," TOOL("g", "") "],\"parallel_tool_calls\":false}"),
+         "functions[0].x_new"},
+        {CHAT(USER "],\"functions\":[{\"name\":\"f\"}],\"function_call\":{\"name\":\"\\u0066\"}}"),
+         SAME(USER "],\"tools\":[" TOOL(
+             "f", "") "],\"tool_choice\":{\"type\":\"function\","
+                      "\"function\":{\"name\":\"\\u0066\"}},\"parallel_tool_calls\":false}"),
+         NULL},
+        {CHAT(USER "],\"functions\":[{\"name\":\"f\"}],\"function_call\":\"none\"}"),
+         SAME(USER "],\"tools\":[" TOOL("f", "") "],\"tool_choice\":\"none\","
+                                                 "\"parallel_tool_calls\":false}"),
+         NULL},
+        {CHAT(USER ",{\"role\":\"assistant\",\"content\":null,\"function_call\":{\"name\":\"f\","
+                   "\"arguments\":\"{\\\"a\\\":1.0}\"}},{\"role\":\"function\",\"name\":"
+                   "\"\\u0066\",\"content\":\"r\"},{\"role\":\"assistant\",\"content\":\"so\","
+                   "\"function_call\":{\"name\":\"f\",\"arguments\":\"\"}},{\"role\":\"function\","
+                   "\"name\":\"f\",\"content\":\"s\"}]}"),
+         SAME(USER ",{\"role\":\"assistant\",\"content\":null,\"tool_calls\":[{\"id\":"
+                   "\"call_function_1\",\"type\":\"function\",\"function\":{\"name\":\"f\","
+                   "\"arguments\":\"{\\\"a\\\":1.0}\"}}]},{\"role\":\"tool\",\"tool_call_id\":"
+                   "\"call_function_1\",\"content\":\"r\"},{\"role\":\"assistant\",\"content\":"
+                   "\"so\",\"tool_calls\":[{\"id\":\"call_function_3\",\"type\":\"function\","
+                   "\"function\":{\"name\":\"f\",\"arguments\":\"{}\"}}]},{\"role\":\"tool\","
+                   "\"tool_call_id\":\"call_function_3\",\"content\":\"s\"}]}"),
+         NULL},
     };
 
     (void)state;
@@ -397,7 +472,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keeps_what_it_knows),   cmocka_unit_test(passes_or_names_the_rest),
         cmocka_unit_test(refuses_what_is_wrong), cmocka_unit_test(keeps_media_of_results),
-        cmocka_unit_test(carries_long_values),
+        cmocka_unit_test(reads_functions),       cmocka_unit_test(carries_long_values),
     };
 
     return cmocka_run_group_tests(tests, dialect_setup, dialect_teardown);

@@ -2,6 +2,7 @@
 #include "rig.h"
 
 #include "penstock/base/json_scan.h"
+#include "penstock/dialect/neutral.h"
 
 /*
  * What answers say beside text: tool calls, thoughts with signatures, citations, images, several
@@ -63,12 +64,16 @@ struct row {
     const char *expected;
 };
 
-static void write_row(struct rig *rig, const struct row *row, struct ps_buf *out)
+/* `legacy`: the client knows no tools, but functions. */
+static void write_row(struct rig *rig, const struct row *row, bool legacy, struct ps_buf *out)
 {
+    const struct ps_neutral neutral = {.operation = row->operation, .legacy_calls = legacy};
+    const struct ps_request request = {.operation = row->operation, .neutral = &neutral};
     const struct ps_writer_options options = {
         .operation = row->operation,
         .mode = row->mode,
         .max_bytes = 65536,
+        .request = &request,
         .id = PS_SLICE_LIT("gen_1"),
         .model = PS_SLICE_LIT("m"),
         .created_s = 7,
@@ -87,7 +92,7 @@ static void write_row(struct rig *rig, const struct row *row, struct ps_buf *out
     assert_false(out->failed);
 }
 
-static void run_rows(const struct row *rows, size_t count)
+static void run_rows_as(const struct row *rows, size_t count, bool legacy)
 {
     for (size_t i = 0; i < count; i++) {
         struct rig rig;
@@ -95,11 +100,16 @@ static void run_rows(const struct row *rows, size_t count)
 
         rig_init(&rig);
         ps_buf_init(&out, 1 << 20);
-        write_row(&rig, &rows[i], &out);
+        write_row(&rig, &rows[i], legacy, &out);
         assert_string_equal(out.ptr, rows[i].expected);
         ps_buf_deinit(&out);
         rig_deinit(&rig);
     }
+}
+
+static void run_rows(const struct row *rows, size_t count)
+{
+    run_rows_as(rows, count, false);
 }
 
 static void writes_tool_calls(void **state)
@@ -139,6 +149,39 @@ static void writes_tool_calls(void **state)
 
     (void)state;
     run_rows(rows, COUNT(rows));
+}
+
+/* To a client of before tools: one call, without an id. */
+static void writes_function_calls(void **state)
+{
+    static const struct ps_event said[] = {
+        TEXT("so"),           CALL(0, &first, ""),  CALL(0, NULL, "{\"a\""),
+        CALL(0, NULL, ":1}"), CALL(1, &second, ""), FINISH(PS_FINISH_TOOL_CALLS),
+    };
+    static const struct ps_event bare[] = {CALL(0, &second, ""), FINISH(PS_FINISH_STOP)};
+    static const struct row rows[] = {
+        {PS_OP_CHAT, PS_WRITER_STREAM, said, COUNT(said),
+         ROLE CHUNK "\"content\":\"so\"" GOES_ON CHUNK
+                    "\"function_call\":{\"name\":\"f\",\"arguments\":\"\"}" GOES_ON CHUNK
+                    "\"function_call\":{\"arguments\":\"{\\\"a\\\"\"}" GOES_ON CHUNK
+                    "\"function_call\":{\"arguments\":\":1}\"}" GOES_ON CHUNK ENDS("function_call")
+                        DONE},
+        {PS_OP_CHAT, PS_WRITER_STREAM, bare, COUNT(bare),
+         ROLE CHUNK "\"function_call\":{\"name\":\"g\\\"\",\"arguments\":\"\"}" GOES_ON CHUNK
+                    "\"function_call\":{\"arguments\":\"{}\"}" GOES_ON CHUNK ENDS("function_call")
+                        DONE},
+        {PS_OP_CHAT, PS_WRITER_WHOLE, said, COUNT(said),
+         WHOLE "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"so\",\"refusal\":"
+               "null,\"function_call\":{\"name\":\"f\",\"arguments\":\"{\\\"a\\\":1}\"}},"
+               "\"logprobs\":null,\"finish_reason\":\"function_call\"}]" TAIL},
+        {PS_OP_CHAT, PS_WRITER_WHOLE, bare, COUNT(bare),
+         WHOLE "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":null,\"refusal\":"
+               "null,\"function_call\":{\"name\":\"g\\\"\",\"arguments\":\"{}\"}},"
+               "\"logprobs\":null,\"finish_reason\":\"function_call\"}]" TAIL},
+    };
+
+    (void)state;
+    run_rows_as(rows, COUNT(rows), true);
 }
 
 static void writes_thoughts(void **state)
@@ -323,7 +366,7 @@ static void is_read_again(void **state)
 
         rig_init(&rig);
         ps_buf_init(&out, 1 << 20);
-        write_row(&rig, &row, &out);
+        write_row(&rig, &row, false, &out);
         decoder = ps_decoder_new(ps_dialect_find("openai"), &options, &rig.arena, on_event, &heard);
         assert_non_null(decoder);
         for (size_t i = 0; i + 1 < out.len; i++) {
@@ -373,13 +416,10 @@ static void bounds_what_it_holds(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(writes_tool_calls),
-        cmocka_unit_test(writes_thoughts),
-        cmocka_unit_test(writes_sources_and_images),
-        cmocka_unit_test(writes_several_choices),
-        cmocka_unit_test(writes_lists),
-        cmocka_unit_test(is_read_again),
-        cmocka_unit_test(bounds_what_it_holds),
+        cmocka_unit_test(writes_tool_calls),      cmocka_unit_test(writes_function_calls),
+        cmocka_unit_test(writes_thoughts),        cmocka_unit_test(writes_sources_and_images),
+        cmocka_unit_test(writes_several_choices), cmocka_unit_test(writes_lists),
+        cmocka_unit_test(is_read_again),          cmocka_unit_test(bounds_what_it_holds),
     };
 
     return cmocka_run_group_tests(tests, dialect_setup, dialect_teardown);
