@@ -27,6 +27,7 @@ enum {
     BACKGROUND,
     WEBHOOK,
     INPUTS,
+    TGI_SEED,
     DETAILS,
     FULL_TEXT,
     OTHERS,
@@ -46,6 +47,7 @@ static const struct ps_field_rule rules[] = {
     [BACKGROUND] = {"background", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
     [WEBHOOK] = {"webhook", PS_FIELD_WEBHOOK, true, CHAT, 0, 0, 0},
     [INPUTS] = {"inputs", PS_FIELD_FILLED, true, CHAT, 0, 0, 0},
+    [TGI_SEED] = {"parameters.seed", PS_FIELD_INT, true, 0, 0, 0, 0},
     [DETAILS] = {"parameters.details", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
     [FULL_TEXT] = {"parameters.return_full_text", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
     [OTHERS] = {"messages.*", PS_FIELD_MESSAGE, false, 0, 0, 0, 0},
@@ -311,13 +313,11 @@ static int finish_tgi(struct ps_generate_reader *reader, struct ps_fault *ret_fa
         take_model(reader, ret_fault) != 0) {
         return -1;
     }
-    request->family = PS_FAMILY_TGI;
-    request->generate = NULL;
     request->stream = ps_field_true(&found[STREAM]);
-    request->include_usage = true;
-    request->shape = (ps_field_true(&found[DETAILS]) ? PS_TGI_DETAILS : 0U) |
-                     (ps_field_true(&found[FULL_TEXT]) ? PS_TGI_FULL_TEXT : 0U);
-    return 0;
+    return ps_tgi_take(request,
+                       &(struct ps_tgi_found){&found[INPUTS], &found[TGI_SEED], &found[DETAILS],
+                                              &found[FULL_TEXT]},
+                       reader->base.arena, ret_fault);
 }
 
 static int finish_json(struct ps_generate_reader *reader, struct ps_generate_values *values,

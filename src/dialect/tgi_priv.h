@@ -7,9 +7,8 @@
 
 /* request->shape: what its writer has to know of a request. */
 enum ps_tgi_shape {
-    PS_TGI_COMPAT = 1 << 0,    /* asked at "/": a whole answer is an array of one */
-    PS_TGI_DETAILS = 1 << 1,   /* counts and the reason are wanted */
-    PS_TGI_FULL_TEXT = 1 << 2, /* the prompt stands before the answer */
+    PS_TGI_COMPAT = 1 << 0,  /* asked at "/": a whole answer is an array of one */
+    PS_TGI_DETAILS = 1 << 1, /* counts and the reason are wanted */
 };
 
 /* ---- tgi_encode.c ---- */
@@ -36,6 +35,18 @@ int ps_tgi_reader_init(struct ps_reader *reader);
 int ps_tgi_reader_feed(struct ps_reader *reader, const char *ptr, size_t len,
                        struct ps_fault *ret_fault);
 int ps_tgi_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault);
+
+/* What of a body in this shape the reader of our own /generate has found. */
+struct ps_tgi_found {
+    const struct ps_field *inputs;
+    const struct ps_field *seed;
+    const struct ps_field *details;
+    const struct ps_field *full_text;
+};
+/* Makes the request one of this family; what its answer repeats is kept, since the body may be gone
+ * by then. 0, or -1 with a fault. */
+int ps_tgi_take(struct ps_request *request, const struct ps_tgi_found *found,
+                struct ps_arena *arena, struct ps_fault *ret_fault);
 
 /* ---- tgi_request.c ---- */
 

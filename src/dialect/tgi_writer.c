@@ -87,24 +87,33 @@ int ps_tgi_writer_event(struct ps_writer *base, const struct ps_event *event, st
 
 /* ---- the end ---- */
 
-static const struct ps_neutral *neutral_of(const struct ps_tgi_writer *writer)
+/* What the answer repeats, escaped and with quotes; or empty. */
+static struct ps_slice prompt_of(const struct ps_tgi_writer *writer)
 {
     const struct ps_request *request = writer->base.options.request;
 
-    return request != NULL ? request->neutral : NULL;
+    return request != NULL && request->generate != NULL ? request->generate->prompt : PS_SLICE_NONE;
 }
 
-/* All that was said, behind the prompt where the client wants that: both strings, escaped. */
+static struct ps_slice seed_of(const struct ps_tgi_writer *writer)
+{
+    const struct ps_request *request = writer->base.options.request;
+
+    return request != NULL && request->generate != NULL && request->generate->seed.len > 0
+               ? request->generate->seed
+               : PS_SLICE_LIT("null");
+}
+
+/* All that was said, behind the prompt where the client wants that. */
 static void write_whole_text(const struct ps_tgi_writer *writer, struct ps_buf *out)
 {
-    const struct ps_neutral *neutral = neutral_of(writer);
+    struct ps_slice prompt = prompt_of(writer);
     size_t at;
 
-    if (!wants(writer, PS_TGI_FULL_TEXT) || neutral == NULL || neutral->message_count == 0) {
+    if (prompt.len == 0) {
         ps_buf_json(out, ps_buf_view(&writer->text));
         return;
     }
-    struct ps_slice prompt = neutral->messages[0].parts[0].text;
     ps_buf_slice(out, ps_slice(prompt.ptr, prompt.len - 1));
     at = out->len;
     ps_buf_json(out, ps_buf_view(&writer->text));
@@ -122,8 +131,6 @@ static void write_count(struct ps_buf *out, const char *key, int64_t count)
 
 static void write_details(const struct ps_tgi_writer *writer, struct ps_buf *out)
 {
-    const struct ps_neutral *neutral = neutral_of(writer);
-
     ps_buf_cstr(out, ",\"details\":");
     if (!wants(writer, PS_TGI_DETAILS)) {
         ps_buf_cstr(out, "null");
@@ -135,8 +142,7 @@ static void write_details(const struct ps_tgi_writer *writer, struct ps_buf *out
                                                         : "eos_token");
     write_count(out, "\",\"generated_tokens\":", writer->usage.output);
     ps_buf_cstr(out, ",\"seed\":");
-    ps_buf_slice(out,
-                 neutral != NULL && neutral->seed.len > 0 ? neutral->seed : PS_SLICE_LIT("null"));
+    ps_buf_slice(out, seed_of(writer));
     if (writer->base.options.mode == PS_WRITER_STREAM) {
         write_count(out, ",\"input_length\":", writer->usage.input);
     } else {

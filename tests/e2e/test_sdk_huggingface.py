@@ -280,6 +280,9 @@ def test_the_model_inside():
         assert "".join(piece.token.text for piece in said) == SKY_ANSWER
         assert said[-1].generated_text == SKY_ANSWER
         assert said[-1].details.generated_tokens > 0
+        full = {"return_full_text": True, "details": True, "seed": 7}
+        said = client.text_generation(SKY, **greedy, **full)
+        assert (said.generated_text, said.details.seed) == (SKY + SKY_ANSWER, 7)
         short = client.text_generation(SKY, do_sample=False, max_new_tokens=2, details=True)
         assert short.details.finish_reason == "length"
         nothing_left(gateway)

@@ -105,7 +105,7 @@ struct ps_request {
     bool multipart;                     /* model_span is bytes of a form field */
     unsigned shape; /* the front's own, for its writer: which of its shapes was used */
     const struct ps_neutral *neutral;          /* NULL: not built yet, see ps_dialect_neutral */
-    const struct ps_generate_values *generate; /* GENERATE only */
+    const struct ps_generate_values *generate; /* GENERATE; TGI: what its answer repeats */
 
     /* RESPONSES */
     struct ps_slice previous_id;  /* PLAIN: of the response that this one goes on from; or empty */
