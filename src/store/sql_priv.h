@@ -214,6 +214,8 @@ bool ps_sql_lock_was_unclean(const struct ps_sql_lock *lock);
 /* Written to disk: from now on an end without ps_sql_lock_give(clean) counts as unclean. */
 bool ps_sql_lock_mark(struct ps_sql_lock *lock);
 void ps_sql_lock_give(struct ps_sql_lock *lock, bool clean); /* NULL is allowed */
+/* Syncs the folder of this file: names made and removed there are on disk. */
+bool ps_sql_sync_names(const char *path);
 
 /* ---- handlers ---- */
 

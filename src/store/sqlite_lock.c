@@ -128,6 +128,11 @@ static struct ps_sql_lock *take(const char *path, char *name, char *ret_problem,
     return lock;
 }
 
+bool ps_sql_sync_names(const char *path)
+{
+    return in_folder_above(path, sync_folder) == 0;
+}
+
 struct ps_sql_lock *ps_sql_lock_take(const char *path, char *ret_problem, size_t problem_size)
 {
     char *name = ps_malloc(strlen(path) + sizeof(".lock"));

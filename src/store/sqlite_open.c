@@ -197,7 +197,9 @@ static bool prepare_writer(struct ps_store_session *sql)
     if (marked && version < PS_SQL_VERSION && !migrate(sql, version)) {
         return false;
     }
-    if (!marked || stat(sql->path, &file) != 0) {
+    /* The journal's end and the log's name: SQLite syncs the folder too, and takes no notice of a
+     * failure. */
+    if (!marked || !ps_sql_sync_names(sql->path) || stat(sql->path, &file) != 0) {
         (void)snprintf(sql->problem, sizeof(sql->problem), "cannot write beside %.150s", sql->path);
         return false;
     }
