@@ -189,20 +189,51 @@ void ps_response_item_id(struct ps_buf *out, const struct ps_id *response, size_
     }
 }
 
+/* Content of a message that was given as its text alone. */
+static void write_text(struct ps_buf *out, struct ps_slice text, bool is_answer)
+{
+    ps_buf_cstr(out, is_answer ? "[{\"type\":\"output_text\",\"annotations\":[],\"logprobs\":[]"
+                               : "[{\"type\":\"input_text\"");
+    ps_buf_cstr(out, ",\"text\":");
+    ps_buf_slice(out, text);
+    ps_buf_cstr(out, "}]");
+}
+
+/* As it came, and with what a list has that a request may leave out: id, type, status, the content
+ * of messages in parts. */
 static void write_listed(struct ps_buf *out, struct ps_slice item, struct ps_slice id)
 {
     struct ps_slice type = ps_object_member(item, "type");
-    bool has_id = ps_slice_eq(ps_object_member(item, "id"), id);
-    ps_buf_byte(out, '{');
-    if (!has_id) {
-        ps_buf_cstr(out, "\"id\":");
-        ps_buf_slice(out, id);
-        ps_buf_byte(out, ',');
-    }
+    bool is_message = type.len == 0 || ps_slice_eq_cstr(type, "\"message\"");
+    bool is_answer = ps_slice_eq_cstr(ps_object_member(item, "role"), "\"assistant\"");
+    struct ps_members members;
+    struct ps_slice key;
+    struct ps_slice value;
+    ps_buf_cstr(out, "{\"id\":");
+    ps_buf_slice(out, id);
     if (type.len == 0) {
-        ps_buf_cstr(out, "\"type\":\"message\",");
+        ps_buf_cstr(out, ",\"type\":\"message\"");
     }
-    ps_buf_append(out, item.ptr + 1, item.len - 1);
+    if (ps_object_member(item, "status").len == 0 ||
+        ps_slice_eq_cstr(ps_object_member(item, "status"), "null")) {
+        ps_buf_cstr(out, ",\"status\":\"completed\"");
+    }
+    ps_members_begin(&members, item);
+    while (ps_members_next(&members, &key, &value)) {
+        bool null_status = ps_member_is(key, "status") && ps_slice_eq_cstr(value, "null");
+        if (null_status || ps_member_is(key, "id")) {
+            continue;
+        }
+        ps_buf_byte(out, ',');
+        ps_buf_slice(out, key);
+        ps_buf_byte(out, ':');
+        if (is_message && ps_member_is(key, "content") && value.ptr[0] == '"') {
+            write_text(out, value, is_answer);
+        } else {
+            ps_buf_slice(out, value);
+        }
+    }
+    ps_buf_byte(out, '}');
 }
 
 struct wanted {

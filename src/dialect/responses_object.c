@@ -65,21 +65,64 @@ static void write_incomplete(const struct ps_responses_writer *writer, struct ps
     ps_out_close(out, '}');
 }
 
+/* A member that has no null. */
+static void write_given(const struct ps_responses_writer *writer, struct ps_json_out *out,
+                        enum ps_responses_member member)
+{
+    ps_out_member(out, ps_responses_name(member), said_of(writer, member));
+}
+
+/* A function as the client gave it; what its request may leave out its answer may not. */
+static void write_function(struct ps_slice tool, struct ps_json_out *out)
+{
+    static const char *const needed[] = {"parameters", "strict"};
+
+    ps_out_raw(out, ps_slice(tool.ptr, tool.len - 1));
+    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+        if (ps_responses_member_of(tool, needed[i]).len == 0) {
+            ps_out_key(out, needed[i]);
+            ps_out_null(out);
+        }
+    }
+    ps_out_close(out, '}');
+}
+
+static void write_tools(const struct ps_responses_writer *writer, struct ps_json_out *out)
+{
+    struct ps_slice tools = said_of(writer, PS_RESPONSES_TOOLS);
+    struct ps_json_walk walk;
+    struct ps_slice tool;
+
+    ps_out_key(out, ps_responses_name(PS_RESPONSES_TOOLS));
+    ps_out_open(out, '[');
+    if (tools.len > 0) {
+        ps_json_walk_init(&walk, tools);
+        while (ps_json_walk_element(&walk, &tool)) {
+            if (ps_raw_word(ps_responses_member_of(tool, "type"), "function")) {
+                write_function(tool, out);
+            } else {
+                ps_out_raw(out, tool);
+            }
+        }
+    }
+    ps_out_close(out, ']');
+}
+
 static int64_t or_zero(int64_t count)
 {
     return count > 0 ? count : 0;
 }
 
+/* Not at all where it is not known: there is no null for it. */
 static void write_usage(const struct ps_responses_writer *writer, struct ps_json_out *out)
 {
     const struct ps_usage *usage = &writer->usage;
     int64_t total = or_zero(usage->input) + or_zero(usage->output);
 
-    ps_out_key(out, "usage");
     if (usage->input < 0 && usage->output < 0) {
-        ps_out_null(out);
         return;
     }
+    ps_out_key(out, "usage");
     ps_out_open(out, '{');
     ps_out_member_int(out, "input_tokens", or_zero(usage->input));
     ps_out_key(out, "input_tokens_details");
@@ -115,7 +158,7 @@ static void write_asked(const struct ps_responses_writer *writer, struct ps_json
     write_said(writer, out, PS_RESPONSES_TEMPERATURE, "null");
     write_said(writer, out, PS_RESPONSES_TEXT, "{\"format\":{\"type\":\"text\"}}");
     write_said(writer, out, PS_RESPONSES_TOOL_CHOICE, "\"auto\"");
-    write_said(writer, out, PS_RESPONSES_TOOLS, "[]");
+    write_tools(writer, out);
     write_said(writer, out, PS_RESPONSES_TOP_LOGPROBS, "0");
     write_said(writer, out, PS_RESPONSES_TOP_P, "null");
     write_said(writer, out, PS_RESPONSES_TRUNCATION, "\"disabled\"");
@@ -149,13 +192,10 @@ void ps_responses_write_object(const struct ps_responses_writer *writer, const c
     }
     ps_out_close(&out, ']');
     write_asked(writer, &out);
-    if (begun) {
-        ps_out_key(&out, "usage");
-        ps_out_null(&out);
-    } else {
+    if (!begun) {
         write_usage(writer, &out);
     }
-    write_said(writer, &out, PS_RESPONSES_USER, "null");
+    write_given(writer, &out, PS_RESPONSES_USER);
     write_said(writer, &out, PS_RESPONSES_METADATA, "{}");
     ps_out_close(&out, '}');
 }

@@ -202,6 +202,34 @@ static int read_sampling(struct in *in)
                            &neutral->top_p);
 }
 
+/* What the answer shall have beside the usual: a model's signed thoughts are always there. */
+static int read_include(struct in *in)
+{
+    static const struct ps_neutral_at top = {NULL, NULL, PS_NEUTRAL_NO_INDEX};
+    struct ps_slice raw = raw_of(in, PS_RESPONSES_INCLUDE);
+    struct ps_json_walk walk;
+    struct ps_slice wish;
+    bool dropped = false;
+
+    if (!ps_raw_given(raw)) {
+        return 0;
+    }
+    if (!ps_raw_begins(raw, '[')) {
+        return ps_build_expected(&in->build, NULL, "include", "an array of strings");
+    }
+    ps_json_walk_init(&walk, raw);
+    while (ps_json_walk_element(&walk, &wish)) {
+        if (!ps_raw_begins(wish, '"')) {
+            return ps_build_expected(&in->build, NULL, "include", "an array of strings");
+        }
+        dropped = dropped || !ps_raw_word(wish, "reasoning.encrypted_content");
+    }
+    if (dropped) {
+        ps_build_extra(&in->build, &top, "include", raw);
+    }
+    return 0;
+}
+
 /* What a target cannot be told: hints, and bounds of what happens at the provider. */
 static int note_rest(struct in *in)
 {
@@ -284,7 +312,7 @@ int ps_responses_neutral(const struct ps_request *request, struct ps_arena *aren
         ps_responses_tools(&in.build, raw_of(&in, PS_RESPONSES_TOOLS),
                            raw_of(&in, PS_RESPONSES_TOOL_CHOICE)) != 0 ||
         read_sampling(&in) != 0 || read_text(&in) != 0 || read_reasoning(&in) != 0 ||
-        note_rest(&in) != 0) {
+        read_include(&in) != 0 || note_rest(&in) != 0) {
         return -1;
     }
     ps_build_end(&in.build);

@@ -157,6 +157,26 @@ def test_streamed_tool_call(through):
     assert (call.call_id, call.name, call.arguments, call.status) == ("call_1", "weather", '{"city":"x"}', "completed")
 
 
+def test_what_a_request_may_leave_out_its_answer_says(through):
+    """Clients that are strict about types read the answer, too."""
+    client, _ = through
+    tools = [TOOL, {"type": "function", "name": "bare"}, {**TOOL, "name": "strict", "strict": True}]
+    answer = client.responses.create(model="m", input="hi", tools=tools).to_dict()
+    assert [(tool["strict"], tool["parameters"]) for tool in answer["tools"]] == [
+        (None, TOOL["parameters"]), (None, None), (True, TOOL["parameters"])
+    ]  # fmt: skip
+    assert "user" not in answer  # there is no null for it
+    assert client.responses.create(model="m", input="hi", user="u").to_dict()["user"] == "u"
+
+
+def test_usage_that_is_not_told_is_not_made_up(through):
+    client, fake = through
+    fake.then(up.script(up.delta("Hello"), up.FINISH, up.DONE, "finish"))
+    events = list(client.responses.create(model="m", input="hi", stream=True))
+    assert events[-1].type == "response.completed" and events[-1].response.usage is None
+    assert all("usage" not in event.response.to_dict() for event in (*events[:2], events[-1]))
+
+
 def test_structured_output(through):
     client, fake = through
     schema = {"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}
@@ -197,6 +217,30 @@ def test_conversation_goes_on(through):
     assert [item.role for item in items.data] == ["user", "assistant", "user"]
     assert items.has_more
     assert [item.role for item in items] == ["user", "assistant", "user", "assistant", "user"]
+
+
+def test_items_of_the_input_are_whole(servers):
+    """However short they were written: with id, type and status, and their content in parts."""
+    _, gateway = servers
+    items = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": "a", "status": None},
+        {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "r"},
+        {"type": "message", "id": "msg_own", "role": "user", "content": [{"type": "input_text", "text": "p"}]},
+    ]
+    made = gateway.post("/v1/responses", {"model": "m", "input": items}).json()
+    found = gateway.get(f"/v1/responses/{made['id']}/input_items?order=asc").json()["data"]
+    ids = [f"item_{made['id'].removeprefix('resp_')}_{index}" for index in range(4)]
+    assert [item.pop("id") for item in found] == [*ids, "msg_own"]
+    assert [item.pop("status") for item in found] == ["completed"] * 5
+    said = {"type": "output_text", "text": "a", "annotations": [], "logprobs": []}
+    assert found == [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "q"}]},
+        {"type": "message", "role": "assistant", "content": [said]},
+        *items[2:4],
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "p"}]},
+    ]
 
 
 def test_retrieve_and_delete(through):

@@ -75,6 +75,10 @@ static const struct asked asks[] = {
      ""},
     {"{" MODEL ",\"input\":\"q\",\"truncation\":\"auto\",\"max_tool_calls\":3}", NULL,
      "{" MODEL ",\"messages\":[" USER("q") "]}", "truncation, max_tool_calls"},
+    {"{" MODEL ",\"input\":\"q\",\"include\":[\"reasoning.encrypted_content\"]}", NULL,
+     "{" MODEL ",\"messages\":[" USER("q") "]}", ""},
+    {"{" MODEL ",\"input\":\"q\",\"include\":[\"reasoning.encrypted_content\",\"x\"]}", NULL,
+     "{" MODEL ",\"messages\":[" USER("q") "]}", "include"},
 
     {"{" MODEL "}", NULL, NULL, "input"},
     {"{" MODEL ",\"input\":\"\"}", NULL, NULL, "input"},
@@ -110,6 +114,8 @@ static const struct asked asks[] = {
      "previous_response_id"},
     {"{" MODEL ",\"input\":\"q\",\"conversation\":{\"id\":\"c\"}}", NULL, NULL, "conversation"},
     {"{" MODEL ",\"input\":\"q\",\"store\":1}", NULL, NULL, "store"},
+    {"{" MODEL ",\"input\":\"q\",\"include\":\"x\"}", NULL, NULL, "include"},
+    {"{" MODEL ",\"input\":\"q\",\"include\":[1]}", NULL, NULL, "include"},
 };
 
 static void ask(const struct asked *asked, const struct cut *cut)
@@ -483,12 +489,12 @@ static void done(struct rig *rig, struct front *front)
     "\"safety_identifier\":null,\"service_tier\":\"default\",\"store\":false,\"temperature\":"     \
     "null,"                                                                                        \
     "\"text\":{\"format\":{\"type\":\"text\"}},\"tool_choice\":\"auto\",\"tools\":[],"             \
-    "\"top_logprobs\":0,\"top_p\":null,\"truncation\":\"disabled\",\"usage\":" usage               \
-    ",\"user\":null,\"metadata\":{}}"
-#define BEGUN RESPONSE("in_progress", "null", "", "null")
+    "\"top_logprobs\":0,\"top_p\":null,\"truncation\":\"disabled\"," usage "\"metadata\":{}}"
+#define BEGUN RESPONSE("in_progress", "null", "", "")
 #define USAGE                                                                                      \
-    "{\"input_tokens\":9,\"input_tokens_details\":{\"cached_tokens\":0,\"cache_write_tokens\":0}," \
-    "\"output_tokens\":5,\"output_tokens_details\":{\"reasoning_tokens\":2},\"total_tokens\":14}"
+    "\"usage\":{\"input_tokens\":9,\"input_tokens_details\":{\"cached_tokens\":0,\"cache_write_"   \
+    "tokens\":0},"                                                                                 \
+    "\"output_tokens\":5,\"output_tokens_details\":{\"reasoning_tokens\":2},\"total_tokens\":14},"
 #define PART(text)                                                                                 \
     "{\"type\":\"output_text\",\"text\":\"" text "\",\"annotations\":[],\"logprobs\":[]}"
 #define THOUGHT(text) "{\"type\":\"reasoning_text\",\"text\":\"" text "\"}"
@@ -608,7 +614,7 @@ static void a_cut_answer_is_incomplete(void **state)
         RESPONSE("incomplete", "{\"reason\":\"max_output_tokens\"}",
                  "{\"id\":\"msg_01_0\",\"type\":\"message\",\"role\":\"assistant\",\"content\":[{"
                  "\"type\":\"refusal\",\"refusal\":\"no\"}],\"status\":\"incomplete\"}",
-                 "null"));
+                 ""));
     done(&rig, &front);
 }
 
