@@ -177,12 +177,20 @@ const struct ps_side_ops ps_responses_one_ops = {open_one, ps_side_ignore, run_o
 
 /* ---- GET /v1/responses/{id}/input_items ---- */
 
+#define ITEM_ID 200 /* of ids that are shown: whoever makes longer ones, or odd ones, gets ours */
+
+static bool is_plain_id(struct ps_slice raw)
+{
+    return raw.len > 2 && raw.len <= ITEM_ID && raw.ptr[0] == '"' &&
+           memchr(raw.ptr, '\\', raw.len) == NULL;
+}
+
 void ps_response_item_id(struct ps_buf *out, const struct ps_id *response, size_t index,
                          struct ps_slice item)
 {
     struct ps_slice own = ps_object_member(item, "id");
     out->len = 0;
-    if (own.len > 2 && own.ptr[0] == '"') {
+    if (is_plain_id(own)) {
         ps_buf_slice(out, own);
     } else {
         ps_buf_printf(out, "\"item_%s_%zu\"", response->text + sizeof(PREFIX) - 1, index);
@@ -286,8 +294,8 @@ static int write_items(struct ps_buf *out, const struct ps_id *response,
                        const struct ps_slice *items, size_t count, const struct wanted *wanted)
 {
     struct ps_buf id;
-    char first[256] = "";
-    char last[256] = "";
+    char first[ITEM_ID] = "";
+    char last[ITEM_ID] = "";
     size_t shown = 0;
     bool begun = wanted->after.len == 0;
     size_t i;
@@ -295,18 +303,22 @@ static int write_items(struct ps_buf *out, const struct ps_id *response,
     ps_buf_cstr(out, "{\"object\":\"list\",\"data\":[");
     for (i = 0; i < count && shown < wanted->limit; i++) {
         ps_response_item_id(&id, response, wanted->ascending ? i : count - 1 - i, items[i]);
-        struct ps_slice plain = id.len >= 2 ? ps_slice(id.ptr + 1, id.len - 2) : PS_SLICE_NONE;
+        if (id.failed) {
+            out->failed = true;
+            begun = true;
+            break;
+        }
+        struct ps_slice plain = ps_slice(id.ptr + 1, id.len - 2);
         if (!begun) {
             begun = ps_slice_eq(plain, wanted->after);
             continue;
         }
         ps_buf_cstr(out, shown > 0 ? "," : "");
         write_listed(out, items[i], ps_buf_view(&id));
-        size_t len = plain.len < sizeof(last) - 1 ? plain.len : sizeof(last) - 1;
-        memcpy(last, plain.ptr, len);
-        last[len] = '\0';
+        memcpy(last, plain.ptr, plain.len);
+        last[plain.len] = '\0';
         if (shown++ == 0) {
-            memcpy(first, last, len + 1);
+            memcpy(first, last, plain.len + 1);
         }
     }
     ps_side_list_end(out, shown > 0 ? first : NULL, shown > 0 ? last : NULL, i < count);

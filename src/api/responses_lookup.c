@@ -135,9 +135,10 @@ static void take_items(struct ps_response_lookup *lookup, struct ps_slice rest, 
     ps_buf_init(&made, 256);
     for (size_t i = 0; lookup->left > 0 && ps_array_next(&rest, &item); i++) {
         struct ps_slice id = ps_object_member(item, "id");
-        if (id.len == 0 && is_input && lookup->listed) {
+        if (is_input && lookup->listed) {
             ps_response_item_id(&made, &lookup->id, i, item);
             id = ps_buf_view(&made);
+            lookup->no_memory = lookup->no_memory || made.failed;
         }
         take_item(lookup, item, id);
     }

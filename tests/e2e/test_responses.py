@@ -221,25 +221,34 @@ def test_conversation_goes_on(through):
 
 def test_items_of_the_input_are_whole(servers):
     """However short they were written: with id, type and status, and their content in parts."""
-    _, gateway = servers
+    fake, gateway = servers
     items = [
         {"role": "user", "content": "q"},
         {"role": "assistant", "content": "a", "status": None},
         {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c", "output": "r"},
         {"type": "message", "id": "msg_own", "role": "user", "content": [{"type": "input_text", "text": "p"}]},
+        {"id": "x" * 2000, "role": "user", "content": "long"},
+        {"id": 'a"b', "role": "user", "content": "odd"},
     ]
     made = gateway.post("/v1/responses", {"model": "m", "input": items}).json()
     found = gateway.get(f"/v1/responses/{made['id']}/input_items?order=asc").json()["data"]
-    ids = [f"item_{made['id'].removeprefix('resp_')}_{index}" for index in range(4)]
-    assert [item.pop("id") for item in found] == [*ids, "msg_own"]
-    assert [item.pop("status") for item in found] == ["completed"] * 5
+    ids = [f"item_{made['id'].removeprefix('resp_')}_{index}" for index in range(7)]
+    assert [item.pop("id") for item in found] == [*ids[:4], "msg_own", *ids[5:]]
+    assert [item.pop("status") for item in found] == ["completed"] * 7
+    rest = gateway.get(f"/v1/responses/{made['id']}/input_items?order=asc&after={ids[5]}").json()
+    assert [item["content"][0]["text"] for item in rest["data"]] == ["odd"] and rest["first_id"] == ids[6]
+    gateway.post("/v1/responses", {"model": "m", "input": refers(ids[5])})
+    assert fake.last.json()["messages"] == [{"role": "user", "content": "long"}]
     said = {"type": "output_text", "text": "a", "annotations": [], "logprobs": []}
     assert found == [
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "q"}]},
         {"type": "message", "role": "assistant", "content": [said]},
         *items[2:4],
-        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "p"}]},
+        *(
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+            for text in ("p", "long", "odd")
+        ),
     ]
 
 

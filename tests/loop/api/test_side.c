@@ -37,6 +37,9 @@ static struct ps_id file_id;
 static struct ps_id done_id; /* a completed job with a long result */
 static struct ps_id queued_id;
 static struct ps_id batch_id;
+static struct ps_id short_response;
+static struct ps_id long_response; /* so long that a thread reads it; its input has the short one's
+                                      output */
 
 struct world {
     struct ps_metrics *metrics;
@@ -103,6 +106,7 @@ static void world_open(struct world *w)
                                           ps_metrics_shard_new(w->metrics), snapshot),
                      0);
     w->gl.mailbox = &w->mailbox;
+    w->gateway.offload = pool;
     w->shared.jobs = jobs;
     w->server = ps_server_new(&w->gl, &w->shared);
     assert_non_null(w->server);
@@ -209,7 +213,7 @@ struct request {
     struct ps_buf text;
     bool endless; /* an event stream of a job that nobody runs */
 };
-static struct request requests[24];
+static struct request requests[32];
 static size_t request_count;
 
 static struct ps_buf *add(const char *status, bool endless)
@@ -240,6 +244,24 @@ static void add_body(const char *status, const char *path, const char *headers, 
     }
     ps_buf_cstr(text, behind);
     assert_false(text->failed);
+}
+
+/* A request that names items of kept responses, and perhaps a response. Nobody is there to be
+ * asked: whoever gets so far gets a 502. */
+static void add_response(const char *status, const char *before, const struct ps_id *holder,
+                         const char *numbers)
+{
+    char text[1024];
+    int len = snprintf(text, sizeof(text), "{\"previous_response_id\":%s%s%s,\"input\":[",
+                       before != NULL ? "\"" : "", before != NULL ? before : "null",
+                       before != NULL ? "\"" : "");
+    for (const char *number = numbers; *number != '\0'; number++) {
+        len += snprintf(text + len, sizeof(text) - (size_t)len,
+                        "%s{\"type\":\"item_reference\",\"id\":\"msg_%s_%c\"}",
+                        number == numbers ? "" : ",", holder->text + 5, *number);
+    }
+    (void)snprintf(text + len, sizeof(text) - (size_t)len, "]}");
+    add_body(status, "/v1/responses", "", text, 0, "");
 }
 
 static void make_requests(void)
@@ -276,6 +298,12 @@ static void make_requests(void)
     struct ps_buf *text = add("200", false);
     ps_buf_printf(text, "GET /jobs/%s HTTP/1.1\r\n" HOST "Accept: text/plain\r\n\r\n",
                   done_id.text);
+    add_plain("200", "GET", "/v1/responses/", long_response.text, "/input_items?order=asc&limit=1");
+    add_response("502", NULL, &short_response, "00");
+    add_response("502", NULL, &long_response, "0");
+    add_response("404", NULL, &long_response, "01");
+    add_response("502", long_response.text, &short_response, "0");
+    add_response("404", "resp_01arz3ndektsv4rrffq69g5fav", &short_response, "0");
 }
 
 /* ---- tests ---- */
@@ -463,6 +491,42 @@ static void complete_job(void)
     ps_store_command_free(take);
 }
 
+/* `item`: of its input, whatever more it has. */
+static void make_response(struct ps_id *ret, const struct ps_id *item, size_t filler)
+{
+    static const char form[] = "{\"type\":\"message\",\"id\":\"msg_%s_0\",\"role\":\"assistant\","
+                               "\"content\":\"a\"}";
+    struct ps_store_command *command = command_of(PS_STORE_OBJECT_PUT);
+    struct ps_store_object *object = &command->in.object;
+    struct ps_buf value;
+    ps_id_make(ret, "resp_");
+    ps_buf_init(&value, 1 << 21);
+    ps_buf_cstr(&value, "{\"input\":[{\"role\":\"user\",\"content\":\"");
+    for (size_t i = 0; i < filler; i++) {
+        ps_buf_byte(&value, 'x');
+    }
+    ps_buf_cstr(&value, "\"}");
+    if (item != NULL) {
+        ps_buf_byte(&value, ',');
+        ps_buf_printf(&value, form, item->text + 5);
+    }
+    ps_buf_cstr(&value, "],\"response\":{\"output\":[");
+    ps_buf_printf(&value, form, ret->text + 5);
+    ps_buf_cstr(&value, "]}}");
+    assert_false(value.failed);
+    *object = (struct ps_store_object){
+        .kind = PS_SLICE_LIT("response"),
+        .tenant = command->in.tenant,
+        .id = *ret,
+        .value = ps_buf_view(&value),
+        .created_ms = command->in.now_ms,
+        .expires_ms = command->in.now_ms + 86400000,
+    };
+    do_it(command);
+    ps_store_command_free(command);
+    ps_buf_deinit(&value);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -482,6 +546,8 @@ static int set_up(void **state)
     make_job(&queued_id);
     make_file();
     make_batch();
+    make_response(&short_response, NULL, 10);
+    make_response(&long_response, &short_response, 2 * BIG);
     make_requests();
     return 0;
 }
