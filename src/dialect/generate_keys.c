@@ -116,7 +116,6 @@ static const struct {
     const char *ours;
 } other_names[] = {
     {"input", "prompt"},
-    {"text", "prompt"},
     {"text_input", "prompt"},
     {"question", "prompt"},
     {"query", "prompt"},

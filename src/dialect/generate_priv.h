@@ -63,16 +63,21 @@ int ps_generate_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fau
 
 /* ---- generate_sglang.c ---- */
 
-/*
- * A body in SGLang's shape, {"text":…,"sampling_params":{…}}, which is none of ours: its values,
- * and *ret_taken. What has other members beside is left alone. 0, or -1 with a fault.
- */
+/* request->shape */
+enum ps_generate_shape {
+    PS_GENERATE_OURS,
+    PS_GENERATE_SGLANG, /* {"text":…,"sampling_params":{…}} */
+};
+
+/* The neutral form of a body in SGLang's shape. 0, or -1 with a fault. */
 int ps_generate_sglang(const struct ps_request *request, struct ps_arena *arena,
-                       struct ps_generate_values *values, bool *ret_taken,
-                       struct ps_fault *ret_fault);
+                       struct ps_neutral *ret, struct ps_fault *ret_fault);
 
 /* ---- generate_request.c ---- */
 
+/* One message of the user: a raw string, which the client calls `name`. */
+struct ps_neutral_build;
+int ps_generate_user(struct ps_neutral_build *build, const char *name, struct ps_slice raw);
 int ps_generate_neutral(const struct ps_request *request, struct ps_arena *arena,
                         struct ps_neutral *ret, struct ps_fault *ret_fault);
 
@@ -84,7 +89,10 @@ int ps_generate_prompt(struct ps_prompt_build *build, const struct ps_request *r
 
 struct ps_generate_writer {
     struct ps_writer base;
-    struct ps_buf text; /* WHOLE: what was said so far */
+    bool sglang;
+    struct ps_buf text; /* WHOLE, or SGLang's: what was said so far; escaped in a stream */
+    char stop[64];      /* the stop sequence that was met */
+    size_t stop_len;
     bool has_finish;
     char finish[40];
     bool has_usage;
@@ -97,5 +105,16 @@ int ps_generate_writer_event(struct ps_writer *writer, const struct ps_event *ev
                              struct ps_buf *out, struct ps_fault *ret_fault);
 void ps_generate_writer_end(struct ps_writer *writer, const struct ps_answer_info *info,
                             struct ps_buf *out);
+
+/* ---- generate_sglang_writer.c ---- */
+
+/* The member meta_info, a comma before it; `total_us` below 0: not known yet. */
+void ps_generate_sglang_meta(const struct ps_generate_writer *writer, int64_t total_us,
+                             struct ps_buf *out);
+/* One event of a stream, and the last. The first leaves writer->text failed when that is full. */
+void ps_generate_sglang_text(struct ps_generate_writer *writer, struct ps_slice text,
+                             struct ps_buf *out);
+void ps_generate_sglang_end(const struct ps_generate_writer *writer,
+                            const struct ps_answer_info *info, struct ps_buf *out);
 
 #endif

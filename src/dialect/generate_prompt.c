@@ -34,6 +34,9 @@ int ps_generate_prompt(struct ps_prompt_build *build, const struct ps_request *r
     struct ps_prompt *prompt = build->prompt;
     const struct ps_generate_values *values = request->generate;
 
+    if (request->shape == PS_GENERATE_SGLANG) {
+        return ps_prompt_translate(build, request);
+    }
     if (values == NULL) {
         return ps_fault_set(build->fault, PS_FAULT_INTERNAL, NULL,
                             "The request was not prepared for a model inside the gateway.");

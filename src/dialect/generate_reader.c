@@ -6,7 +6,8 @@
 
 /*
  * Requests to /generate: a JSON object of exactly our fields, or text that is the prompt. There is
- * no upstream that speaks this, so all values are taken at once. An object with `inputs` is of
+ * no upstream that speaks this, so all values are taken at once. An object with `text` is of
+ * SGLang's shape (generate_sglang.c), which only this door has. An object with `inputs` is of
  * TGI's family, which has a door at the same path: it goes on as one of those.
  */
 
@@ -26,6 +27,7 @@ enum {
     STREAM,
     BACKGROUND,
     WEBHOOK,
+    TEXT,
     INPUTS,
     TGI_SEED,
     DETAILS,
@@ -46,6 +48,7 @@ static const struct ps_field_rule rules[] = {
     [STREAM] = {"stream", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
     [BACKGROUND] = {"background", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
     [WEBHOOK] = {"webhook", PS_FIELD_WEBHOOK, true, CHAT, 0, 0, 0},
+    [TEXT] = {"text", PS_FIELD_FILLED, true, CHAT, 0, 0, 0},
     [INPUTS] = {"inputs", PS_FIELD_FILLED, true, CHAT, 0, 0, 0},
     [TGI_SEED] = {"parameters.seed", PS_FIELD_INT, true, 0, 0, 0, 0},
     [DETAILS] = {"parameters.details", PS_FIELD_BOOL, true, CHAT, 0, 0, 0},
@@ -273,14 +276,6 @@ static int take_pieces(const struct ps_generate_reader *reader, struct ps_genera
     return 0;
 }
 
-/* Whether it may be a body in SGLang's shape. */
-static bool is_of_sglang(const struct ps_key_walk *walk)
-{
-    struct ps_slice name = ps_slice(walk->unknown, walk->unknown_len);
-
-    return ps_slice_eq_cstr(name, "text") || ps_slice_eq_cstr(name, "sampling_params");
-}
-
 static int take_model(const struct ps_generate_reader *reader, struct ps_fault *ret_fault)
 {
     struct ps_request *request = reader->base.request;
@@ -296,21 +291,44 @@ static int take_model(const struct ps_generate_reader *reader, struct ps_fault *
     return 0;
 }
 
-/* Names that we do not know are no mistake there. */
-static int finish_tgi(struct ps_generate_reader *reader, struct ps_fault *ret_fault)
+/* What goes on in another shape: names that we do not know are no mistake there. */
+static int check_theirs(const struct ps_generate_reader *reader, const char *prompt,
+                        struct ps_fault *ret_fault)
 {
     static const int ours[] = {PROMPT, MESSAGES, BACKGROUND, WEBHOOK};
-    struct ps_request *request = reader->base.request;
+    const struct ps_request *request = reader->base.request;
     const struct ps_field *found = reader->fields.found;
 
     for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
         if (ps_field_has(&found[ours[i]])) {
             return ps_fault_set(ret_fault, PS_FAULT_BAD_FIELD, rules[ours[i]].path,
-                                "%s and inputs must not be given together.", rules[ours[i]].path);
+                                "%s and %s must not be given together.", rules[ours[i]].path,
+                                prompt);
         }
     }
-    if (ps_fields_check(&reader->fields, request->body, request->operation, ret_fault) != 0 ||
-        take_model(reader, ret_fault) != 0) {
+    return ps_fields_check(&reader->fields, request->body, request->operation, ret_fault);
+}
+
+static int finish_sglang(struct ps_generate_reader *reader, struct ps_fault *ret_fault)
+{
+    struct ps_request *request = reader->base.request;
+
+    if (check_theirs(reader, "text", ret_fault) != 0 || take_model(reader, ret_fault) != 0) {
+        return -1;
+    }
+    request->shape = PS_GENERATE_SGLANG;
+    request->include_usage = true;
+    request->stream =
+        reader->base.options.want_text || ps_field_true(&reader->fields.found[STREAM]);
+    return 0;
+}
+
+static int finish_tgi(struct ps_generate_reader *reader, struct ps_fault *ret_fault)
+{
+    struct ps_request *request = reader->base.request;
+    const struct ps_field *found = reader->fields.found;
+
+    if (check_theirs(reader, "inputs", ret_fault) != 0 || take_model(reader, ret_fault) != 0) {
         return -1;
     }
     request->stream = ps_field_true(&found[STREAM]);
@@ -329,25 +347,17 @@ static int finish_json(struct ps_generate_reader *reader, struct ps_generate_val
     if (ps_field_has(&found[INPUTS])) {
         return finish_tgi(reader, ret_fault);
     }
+    if (ps_field_has(&found[TEXT])) {
+        return finish_sglang(reader, ret_fault);
+    }
     if (reader->walk.found) {
-        bool taken = false;
-
-        if (is_of_sglang(&reader->walk) &&
-            ps_generate_sglang(request, reader->base.arena, values, &taken, ret_fault) != 0) {
-            return -1;
-        }
-        if (!taken) {
-            return ps_key_walk_fault(&reader->walk, ret_fault);
-        }
+        return ps_key_walk_fault(&reader->walk, ret_fault);
     }
     if (ps_fields_check(&reader->fields, request->body, request->operation, ret_fault) != 0) {
         return -1;
     }
-    if (!reader->walk.found &&
-        (check_together(reader, ret_fault) != 0 || take_pieces(reader, values, ret_fault) != 0)) {
-        return -1;
-    }
-    if (take_model(reader, ret_fault) != 0) {
+    if (check_together(reader, ret_fault) != 0 || take_pieces(reader, values, ret_fault) != 0 ||
+        take_model(reader, ret_fault) != 0) {
         return -1;
     }
     request->background = ps_field_true(&found[BACKGROUND]);

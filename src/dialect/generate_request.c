@@ -38,6 +38,28 @@ static int take_prompt(struct ps_neutral_build *build, const struct ps_generate_
     return 0;
 }
 
+int ps_generate_user(struct ps_neutral_build *build, const char *name, struct ps_slice raw)
+{
+    struct ps_neutral_message *message = ps_build_array(build, 1, sizeof(*message));
+    struct ps_neutral_part *part = ps_build_parts(build, NULL, 1);
+
+    if (message == NULL || part == NULL) {
+        return -1;
+    }
+    if (!ps_raw_says(raw)) {
+        return ps_build_expected(build, NULL, name, "a string that is not empty");
+    }
+    part->at = (struct ps_neutral_at){NULL, name, PS_NEUTRAL_NO_INDEX};
+    part->text = raw;
+    message->role = PS_ROLE_USER;
+    message->at = part->at;
+    message->parts = part;
+    message->part_count = 1;
+    build->neutral->messages = message;
+    build->neutral->message_count = 1;
+    return 0;
+}
+
 int ps_generate_neutral(const struct ps_request *request, struct ps_arena *arena,
                         struct ps_neutral *ret, struct ps_fault *ret_fault)
 {
@@ -49,6 +71,9 @@ int ps_generate_neutral(const struct ps_request *request, struct ps_arena *arena
         .neutral = ret,
     };
 
+    if (request->shape == PS_GENERATE_SGLANG) {
+        return ps_generate_sglang(request, arena, ret, ret_fault);
+    }
     if (values == NULL) {
         return ps_fault_set(ret_fault, PS_FAULT_INTERNAL, NULL,
                             "The request was not prepared for this provider.");

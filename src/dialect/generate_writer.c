@@ -9,6 +9,8 @@ int ps_generate_writer_init(struct ps_writer *base)
 {
     struct ps_generate_writer *writer = (struct ps_generate_writer *)base;
 
+    writer->sglang =
+        base->options.request != NULL && base->options.request->shape == PS_GENERATE_SGLANG;
     ps_buf_init(&writer->text, base->options.max_bytes);
     writer->usage = PS_USAGE_NONE;
     return 0;
@@ -19,6 +21,17 @@ void ps_generate_writer_deinit(struct ps_writer *base)
     struct ps_generate_writer *writer = (struct ps_generate_writer *)base;
 
     ps_buf_deinit(&writer->text);
+}
+
+static int text_lost(const struct ps_generate_writer *writer, size_t more,
+                     struct ps_fault *ret_fault)
+{
+    if (writer->text.len + more <= writer->base.options.max_bytes) {
+        return ps_fault_set(ret_fault, PS_FAULT_NO_MEMORY, NULL,
+                            "The gateway is short of memory for this answer.");
+    }
+    return ps_fault_set(ret_fault, PS_FAULT_UPSTREAM_BROKEN, NULL,
+                        "The provider's answer is larger than the gateway can hold.");
 }
 
 static int write_text(struct ps_generate_writer *writer, struct ps_slice text, struct ps_buf *out,
@@ -32,6 +45,10 @@ static int write_text(struct ps_generate_writer *writer, struct ps_slice text, s
         ps_buf_slice(out, text);
         return 0;
     case PS_WRITER_STREAM:
+        if (writer->sglang) {
+            ps_generate_sglang_text(writer, text, out);
+            return writer->text.failed ? text_lost(writer, text.len, ret_fault) : 0;
+        }
         ps_buf_cstr(out, "data: {\"text\":");
         ps_buf_json(out, text);
         ps_buf_cstr(out, "}\n\n");
@@ -39,15 +56,7 @@ static int write_text(struct ps_generate_writer *writer, struct ps_slice text, s
     case PS_WRITER_WHOLE:
     default:
         ps_buf_slice(&writer->text, text);
-        if (!writer->text.failed) {
-            return 0;
-        }
-        if (writer->text.len + text.len <= writer->base.options.max_bytes) {
-            return ps_fault_set(ret_fault, PS_FAULT_NO_MEMORY, NULL,
-                                "The gateway is short of memory for this answer.");
-        }
-        return ps_fault_set(ret_fault, PS_FAULT_UPSTREAM_BROKEN, NULL,
-                            "The provider's answer is larger than the gateway can hold.");
+        return writer->text.failed ? text_lost(writer, text.len, ret_fault) : 0;
     }
 }
 
@@ -74,6 +83,10 @@ static void note_finish(struct ps_generate_writer *writer, const struct ps_event
         writer->finish[len] = '\0';
     }
     writer->has_finish = writer->finish[0] != '\0';
+    if (event->text.len > 0 && event->text.len <= sizeof(writer->stop)) {
+        memcpy(writer->stop, event->text.ptr, event->text.len);
+        writer->stop_len = event->text.len;
+    }
 }
 
 int ps_generate_writer_event(struct ps_writer *base, const struct ps_event *event,
@@ -175,6 +188,9 @@ static void write_whole(const struct ps_generate_writer *writer, const struct ps
     write_finish(writer, out);
     write_usage(writer, out);
     write_timing(info, out);
+    if (writer->sglang) {
+        ps_generate_sglang_meta(writer, info->total_us, out);
+    }
     ps_buf_cstr(out, "}\n");
 }
 
@@ -200,7 +216,11 @@ void ps_generate_writer_end(struct ps_writer *base, const struct ps_answer_info 
         write_whole(writer, info, out);
         break;
     case PS_WRITER_STREAM:
-        write_last_event(writer, info, out);
+        if (writer->sglang) {
+            ps_generate_sglang_end(writer, info, out);
+        } else {
+            write_last_event(writer, info, out);
+        }
         break;
     case PS_WRITER_TEXT:
     default:

@@ -10,7 +10,7 @@
 
 #define LITTLE_TOP_P 1e-6
 
-static int translate(struct ps_prompt_build *build, const struct ps_request *request)
+int ps_prompt_translate(struct ps_prompt_build *build, const struct ps_request *request)
 {
     struct ps_request copy = *request;
     const struct ps_neutral *neutral;
@@ -39,7 +39,8 @@ int ps_dialect_prompt(const struct ps_dialect *front, const struct ps_request *r
                             "A model inside the gateway cannot do this operation (%s).",
                             ps_operation_name(request->operation));
     }
-    return front->prompt != NULL ? front->prompt(&build, request) : translate(&build, request);
+    return front->prompt != NULL ? front->prompt(&build, request)
+                                 : ps_prompt_translate(&build, request);
 }
 
 int ps_prompt_begin(struct ps_prompt_build *build, size_t raw_bytes)

@@ -20,7 +20,8 @@ struct ps_prompt_build {
     size_t text_size;
 };
 
-/* What a front without a `prompt` of its own says in the neutral form. */
+/* What a front without a `prompt` of its own says in the neutral form, made here or at hand. */
+int ps_prompt_translate(struct ps_prompt_build *build, const struct ps_request *request);
 int ps_prompt_of_neutral(struct ps_prompt_build *build, const struct ps_request *request,
                          const struct ps_neutral *neutral);
 

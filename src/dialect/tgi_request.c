@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "generate_priv.h"
 #include "tgi_priv.h"
 
 /*
@@ -231,28 +232,6 @@ static int take_params(struct ps_neutral_build *build, struct ps_slice raw)
     return take_grammar(build, m[GRAMMAR].raw);
 }
 
-static int take_inputs(struct ps_neutral_build *build, struct ps_slice raw)
-{
-    struct ps_neutral_message *message = ps_build_array(build, 1, sizeof(*message));
-    struct ps_neutral_part *part = ps_build_parts(build, NULL, 1);
-
-    if (message == NULL || part == NULL) {
-        return -1;
-    }
-    if (!ps_raw_says(raw)) {
-        return ps_build_expected(build, NULL, "inputs", "a string that is not empty");
-    }
-    part->at = (struct ps_neutral_at){NULL, "inputs", PS_NEUTRAL_NO_INDEX};
-    part->text = raw;
-    message->role = PS_ROLE_USER;
-    message->at = part->at;
-    message->parts = part;
-    message->part_count = 1;
-    build->neutral->messages = message;
-    build->neutral->message_count = 1;
-    return 0;
-}
-
 int ps_tgi_neutral(const struct ps_request *request, struct ps_arena *arena, struct ps_neutral *ret,
                    struct ps_fault *ret_fault)
 {
@@ -264,7 +243,7 @@ int ps_tgi_neutral(const struct ps_request *request, struct ps_arena *arena, str
 
     if (ps_build_begin(&build, request, arena, ret, ret_fault) != 0 ||
         ps_build_members(&build, NULL, build.body, m, sizeof(m) / sizeof(m[0])) != 0 ||
-        take_inputs(&build, m[0].raw) != 0 || take_params(&build, m[1].raw) != 0) {
+        ps_generate_user(&build, "inputs", m[0].raw) != 0 || take_params(&build, m[1].raw) != 0) {
         return -1;
     }
     ps_build_end(&build);

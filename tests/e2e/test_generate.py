@@ -356,13 +356,30 @@ def test_curl_itself(both):
 
 
 def test_sglang_shape(both):
+    """As SGLang's documents have it: a text, its parameters, and a stream that repeats what was said."""
     gateway, fake = both
-    params = {"max_new_tokens": 7, "temperature": 0.5, "stop": ["x"]}
+    params = {"max_new_tokens": 7, "temperature": 0.5, "stop": ["x"], "top_k": -1, "ignore_eos": False}
     answer = gateway.post("/generate", {"text": "Why?", "sampling_params": params})
     assert answer.status == 200
-    assert answer.json()["text"] == "Hello"
+    said = answer.json()
+    assert said["text"] == "Hello"
+    assert said["meta_info"]["finish_reason"] == {"type": "stop"}
+    assert said["meta_info"]["completion_tokens"] == up.USAGE["completion_tokens"]
+    assert said["meta_info"]["id"] == said["id"]
     assert prompt_of(fake.last) == "Why?"
     sent = fake.last.json()
     assert (sent.get("max_tokens") or sent.get("max_completion_tokens")) == 7
     assert sent["temperature"] == 0.5
-    assert gateway.post("/generate", {"text": "Why?"}).error["param"] == "text"
+    assert gateway.post("/generate", {"text": "Why?"}).json()["text"] == "Hello"
+    assert gateway.post("/generate", {"text": ["Why?"]}).error["param"] == "text"
+
+    fake.then(up.stream("Hel", "lo", usage=True))
+    found = events(gateway.post("/generate", {"text": "Why?", "stream": True}).body)
+    assert found.pop() == "[DONE]"
+    text = ""
+    for piece in found:
+        text += piece["text"][len(text) :]
+        assert piece["text"] == text
+    assert text == "Hello"
+    assert [piece["meta_info"]["finish_reason"] for piece in found] == [None, None, {"type": "stop"}]
+    assert found[-1]["meta_info"]["prompt_tokens"] == up.USAGE["prompt_tokens"]
