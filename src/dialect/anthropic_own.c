@@ -3,55 +3,9 @@
 
 /* Requests that came in this family go out byte for byte, but for the model's name. */
 
-#define MEMBER_BYTES 2048 /* a model's name, escaped */
-
 struct ps_slice ps_anthropic_version(const struct ps_dialect_settings *settings)
 {
     return settings->api_version.len > 0 ? settings->api_version : PS_SLICE_LIT("2023-06-01");
-}
-
-/* `"model":"…",` or only the string. */
-static struct ps_slice model_text(struct ps_slice model, const char *before, const char *behind,
-                                  struct ps_arena *arena)
-{
-    struct ps_slice text = PS_SLICE_NONE;
-    struct ps_buf buf;
-
-    ps_buf_init(&buf, MEMBER_BYTES);
-    ps_buf_cstr(&buf, before);
-    ps_buf_json(&buf, model);
-    ps_buf_cstr(&buf, behind);
-    if (!buf.failed) {
-        text = ps_arena_copy(arena, ps_buf_view(&buf));
-    }
-    ps_buf_deinit(&buf);
-    return text;
-}
-
-static int encode_body(const struct ps_request *request, struct ps_slice model,
-                       struct ps_arena *arena, struct ps_encoded *ret)
-{
-    bool given = request->model_span.end != 0;
-    struct ps_edit edit = {.text = PS_SLICE_NONE};
-    uint64_t brace = 0;
-
-    if (model.len == 0 || (given && ps_slice_eq(model, request->model))) {
-        return ps_request_parts(request->body, NULL, 0, arena, &ret->parts, &ret->part_count,
-                                &ret->length);
-    }
-    if (given) {
-        edit = (struct ps_edit){request->model_span.start, request->model_span.end,
-                                model_text(model, "", "", arena)};
-    } else {
-        /* New members go to the front; messages follow, so there is always a comma. */
-        (void)ps_body_next(request->body, &brace);
-        edit = (struct ps_edit){brace + 1, brace + 1, model_text(model, "\"model\":", ",", arena)};
-    }
-    if (edit.text.ptr == NULL) {
-        return -1;
-    }
-    return ps_request_parts(request->body, &edit, 1, arena, &ret->parts, &ret->part_count,
-                            &ret->length);
 }
 
 /* Behind the base URL, whose own "/v1" is not said twice. Clients of beta features ask for
@@ -101,6 +55,5 @@ int ps_anthropic_encode(const struct ps_request *request, const struct ps_encode
     ret->content_type = PS_SLICE_LIT("application/json");
     ret->has_body = true;
     ret->stream = request->stream;
-    return encode_body(request, options->model, arena, ret) == 0 ? 0
-                                                                 : ps_body_out_of_memory(ret_fault);
+    return ps_own_body(request, options->model, arena, ret, ret_fault);
 }

@@ -32,6 +32,11 @@ int ps_encode_translate(const struct ps_dialect *dialect, struct ps_request *req
                         const struct ps_encode_options *options, struct ps_arena *arena,
                         struct ps_encoded *ret, struct ps_fault *ret_fault);
 
+/* The body of a request that is relayed (a JSON object): the client's own, with the model's name in
+ * it replaced, or put in where there is none; `model` len 0: as it is. own.c */
+int ps_own_body(const struct ps_request *request, struct ps_slice model, struct ps_arena *arena,
+                struct ps_encoded *ret, struct ps_fault *ret_fault);
+
 /* Whether a client's query can stand in a URL as it is. */
 bool ps_query_is_sane(struct ps_slice query);
 /*

@@ -118,6 +118,9 @@ struct ps_slice ps_raw_quote(struct ps_slice text, struct ps_arena *arena);
 
 /* ---- media ---- */
 
+/* Whether it is a type and a subtype, without parameters, of characters that no body has to escape.
+ */
+bool ps_media_type_is(struct ps_slice text);
 /* Whether it is base64 (RFC 4648, padded or not, no line breaks) and not empty. */
 bool ps_base64_is(struct ps_slice text);
 /* A raw string of base64 as plain `data`. */
@@ -177,5 +180,19 @@ int ps_build_openai_function_call(struct ps_neutral_build *build, struct ps_neut
 /* The call that a message of the role "function" answers, by its name. */
 int ps_build_find_function(struct ps_neutral_build *build, const struct ps_neutral_at *at,
                            struct ps_slice name, const struct ps_neutral_call **ret);
+/* Likewise the array of tools: openai_tools.c. */
+int ps_build_openai_tools(struct ps_neutral_build *build, struct ps_slice raw);
+
+/* ---- neutral_inputs.c ---- */
+
+/* The inputs: a string or an array of strings, none empty; for RERANK objects, too. They must be
+ * given. */
+int ps_build_inputs(struct ps_neutral_build *build, const char *name, struct ps_slice raw);
+
+/* ---- cohere_front_documents.c ---- */
+
+/* {"id","data":{…}}, as Cohere has it: its id, when it has one, and its text, as raw strings. */
+int ps_build_document(struct ps_neutral_build *build, const struct ps_neutral_at *at,
+                      struct ps_slice raw, struct ps_slice *ret_id, struct ps_slice *ret_text);
 
 #endif

@@ -52,7 +52,7 @@ int ps_build_base64(struct ps_neutral_build *build, const struct ps_neutral_at *
     return 0;
 }
 
-static bool is_media_type(struct ps_slice text)
+bool ps_media_type_is(struct ps_slice text)
 {
     size_t slashes = 0;
 
@@ -90,7 +90,7 @@ static int take_data(struct ps_neutral_build *build, const struct ps_neutral_at 
     head.len -= base64.len;
     semicolon = memchr(head.ptr, ';', head.len);
     head.len = semicolon != NULL ? (size_t)(semicolon - head.ptr) : head.len;
-    if (!is_media_type(head)) {
+    if (!ps_media_type_is(head)) {
         return ps_build_expected(build, at, name, "a data: URL with a media type");
     }
     ret->source = PS_MEDIA_BASE64;

@@ -90,27 +90,34 @@ static bool is_finite(const struct ps_event *event)
     return true;
 }
 
-bool ps_openai_write_embedding(const struct ps_event *event, bool base64, struct ps_buf *out)
+bool ps_openai_write_vector(const struct ps_event *event, bool base64, struct ps_buf *out)
 {
     if (!is_finite(event)) {
         return false;
     }
+    if (event->vector == NULL && base64) {
+        return write_raw_base64(event->text, out);
+    }
+    if (event->vector == NULL) {
+        ps_buf_slice(out, event->text);
+    } else if (base64) {
+        write_base64(event->vector, event->dimensions, out);
+    } else {
+        write_floats(event->vector, event->dimensions, out);
+    }
+    return true;
+}
+
+bool ps_openai_write_embedding(const struct ps_event *event, bool base64, struct ps_buf *out)
+{
     if (out->len > 0) {
         ps_buf_byte(out, ',');
     }
     ps_buf_cstr(out, "{\"object\":\"embedding\",\"index\":");
     ps_buf_uint(out, event->index);
     ps_buf_cstr(out, ",\"embedding\":");
-    if (event->vector == NULL && base64) {
-        if (!write_raw_base64(event->text, out)) {
-            return false;
-        }
-    } else if (event->vector == NULL) {
-        ps_buf_slice(out, event->text);
-    } else if (base64) {
-        write_base64(event->vector, event->dimensions, out);
-    } else {
-        write_floats(event->vector, event->dimensions, out);
+    if (!ps_openai_write_vector(event, base64, out)) {
+        return false;
     }
     ps_buf_byte(out, '}');
     return true;

@@ -43,7 +43,7 @@ static void write_token(const struct ps_event_logprob *logprob, struct ps_buf *o
     ps_buf_byte(out, ']');
 }
 
-static void note_entry(struct ps_buf *list, const struct ps_event *event)
+void ps_openai_note_logprob(struct ps_buf *list, const struct ps_event *event)
 {
     if (list->len > 0) {
         ps_buf_byte(list, ',');
@@ -129,7 +129,7 @@ void ps_openai_note_logprobs(const struct ps_openai_writer *writer, struct ps_op
                              const struct ps_event *event)
 {
     if (ps_openai_is_chat(writer)) {
-        note_entry(&answer->logprobs[PS_LOGPROB_TOKENS], event);
+        ps_openai_note_logprob(&answer->logprobs[PS_LOGPROB_TOKENS], event);
     } else {
         note_lists(answer, event);
     }

@@ -146,7 +146,12 @@ void ps_openai_note_logprobs(const struct ps_openai_writer *writer, struct ps_op
 void ps_openai_write_logprobs(const struct ps_openai_writer *writer,
                               struct ps_openai_answer *answer, struct ps_buf *out);
 
-/* openai_embedding.c: one element of a list of embeddings; false: it holds what is no number. */
+/* One token as an element of chat's list; other families have the same. */
+void ps_openai_note_logprob(struct ps_buf *list, const struct ps_event *event);
+
+/* openai_embedding.c: one element of a list of embeddings, and its vector alone; false: it holds
+ * what is no number. */
+bool ps_openai_write_vector(const struct ps_event *event, bool base64, struct ps_buf *out);
 bool ps_openai_write_embedding(const struct ps_event *event, bool base64, struct ps_buf *out);
 
 /* ---- front: openai_request.c ---- */

@@ -173,6 +173,11 @@ static int object(struct in *in, enum field field, struct ps_slice *ret)
     return ps_build_object(&in->build, NULL, names[field], raw_of(in, field), ret);
 }
 
+static int inputs(struct in *in, enum field field)
+{
+    return ps_build_inputs(&in->build, names[field], raw_of(in, field));
+}
+
 static int read_max_tokens(struct in *in)
 {
     struct ps_neutral *neutral = in->neutral;
@@ -228,107 +233,6 @@ static int read_sampling(struct in *in)
 }
 
 /* ---- tools ---- */
-
-static int read_tool_body(struct in *in, struct ps_neutral_tool *tool, const char *name,
-                          struct ps_slice raw)
-{
-    struct ps_build_member members[] = {{"name", PS_SLICE_NONE},
-                                        {"description", PS_SLICE_NONE},
-                                        {"parameters", PS_SLICE_NONE},
-                                        {"strict", PS_SLICE_NONE},
-                                        {"format", PS_SLICE_NONE}};
-    struct ps_neutral_at *at = ps_build_array(&in->build, 1, sizeof(*at));
-    struct ps_neutral_build *build = &in->build;
-
-    if (at == NULL) {
-        return -1;
-    }
-    *at = (struct ps_neutral_at){&tool->at, name, PS_NEUTRAL_NO_INDEX};
-    if (raw.len == 0) {
-        return ps_build_missing(build, &tool->at, name);
-    }
-    if (!ps_raw_begins(raw, '{')) {
-        return ps_build_expected(build, &tool->at, name, "an object");
-    }
-    if (ps_build_members(build, at, raw, members, 5) != 0 ||
-        ps_build_string(build, at, "name", members[0].raw, &tool->name) != 0 ||
-        ps_build_string(build, at, "description", members[1].raw, &tool->description) != 0 ||
-        ps_build_schema(build, at, "parameters", members[2].raw, true, &tool->parameters) != 0 ||
-        ps_build_tri(build, at, "strict", members[3].raw, &tool->strict) != 0 ||
-        ps_build_object(build, at, "format", members[4].raw, &tool->format) != 0) {
-        return -1;
-    }
-    if (tool->name.len == 0) {
-        return ps_build_missing(build, at, "name");
-    }
-    return ps_raw_says(tool->name)
-               ? 0
-               : ps_build_expected(build, at, "name", "a string that is not empty");
-}
-
-static int read_tool(struct in *in, struct ps_neutral_tool *tool, struct ps_slice raw)
-{
-    struct ps_build_member members[] = {{"type", PS_SLICE_NONE},
-                                        {"function", PS_SLICE_NONE},
-                                        {"custom", PS_SLICE_NONE},
-                                        {"cache_control", PS_SLICE_NONE}};
-    struct ps_neutral_build *build = &in->build;
-
-    tool->raw = raw;
-    if (!ps_raw_begins(raw, '{')) {
-        return ps_build_expected(build, &tool->at, NULL, "an object");
-    }
-    if (ps_build_members(build, &tool->at, raw, members, 4) != 0 ||
-        ps_build_object(build, &tool->at, "cache_control", members[3].raw, &tool->cache_control) !=
-            0) {
-        return -1;
-    }
-    if (!ps_raw_begins(members[0].raw, '"')) {
-        return ps_build_expected(build, &tool->at, "type", "a string");
-    }
-    if (ps_raw_word(members[0].raw, "function")) {
-        return read_tool_body(in, tool, "function", members[1].raw);
-    }
-    if (ps_raw_word(members[0].raw, "custom")) {
-        tool->kind = PS_TOOL_CUSTOM;
-        return read_tool_body(in, tool, "custom", members[2].raw);
-    }
-    tool->kind = PS_TOOL_OPAQUE;
-    return 0;
-}
-
-static int read_tools(struct in *in)
-{
-    struct ps_slice raw = raw_of(in, TOOLS);
-    size_t count = ps_raw_begins(raw, '[') ? ps_build_count(raw) : 0;
-    struct ps_neutral_tool *tools;
-    struct ps_json_walk walk;
-    struct ps_slice element;
-
-    if (raw.len == 0) {
-        return 0;
-    }
-    if (!ps_raw_begins(raw, '[')) {
-        return ps_build_expected(&in->build, NULL, "tools", "an array");
-    }
-    if (count > PS_NEUTRAL_TOOLS) {
-        return ps_build_bad(&in->build, NULL, "tools", "holds more tools than can be translated.");
-    }
-    tools = ps_build_array(&in->build, count, sizeof(*tools));
-    if (tools == NULL) {
-        return -1;
-    }
-    in->neutral->tools = tools;
-    ps_json_walk_init(&walk, raw);
-    for (uint32_t i = 0; ps_json_walk_element(&walk, &element); i++) {
-        tools[i].at = (struct ps_neutral_at){NULL, "tools", i};
-        in->neutral->tool_count++;
-        if (read_tool(in, &tools[i], element) != 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
 
 /* {"type":"function","function":{"name"}}, also flat. */
 static int read_choice_name(struct in *in, const struct ps_neutral_at *at, struct ps_slice raw,
@@ -672,7 +576,7 @@ static int read_chat(struct in *in)
 {
     if (check_legacy(in) != 0 || check_modalities(in) != 0 ||
         ps_build_openai_messages(&in->build, PS_SLICE_NONE, raw_of(in, MESSAGES)) != 0 ||
-        read_tools(in) != 0 || read_choice(in) != 0) {
+        ps_build_openai_tools(&in->build, raw_of(in, TOOLS)) != 0 || read_choice(in) != 0) {
         return -1;
     }
     return ps_build_tri(&in->build, NULL, "parallel_tool_calls", raw_of(in, PARALLEL_TOOL_CALLS),
@@ -681,66 +585,11 @@ static int read_chat(struct in *in)
 
 /* ---- texts ---- */
 
-static bool is_text(struct in *in, struct ps_slice raw)
-{
-    return ps_raw_says(raw) || (in->neutral->operation == PS_OP_RERANK && ps_raw_begins(raw, '{'));
-}
-
-static int bad_text(struct in *in, const struct ps_neutral_at *at, struct ps_slice raw)
-{
-    if (ps_raw_begins(raw, '[') || (raw.len > 0 && ps_json_int(raw, &(int64_t){0}))) {
-        return ps_build_bad(&in->build, at, NULL,
-                            "must be text: tokens cannot be translated for the provider of this "
-                            "model.");
-    }
-    return ps_build_expected(&in->build, at, NULL, "a string that is not empty");
-}
-
-/* A string, or an array of them. */
-static int read_inputs(struct in *in, enum field field)
-{
-    struct ps_slice raw = raw_of(in, field);
-    bool list = ps_raw_begins(raw, '[');
-    size_t count = list ? ps_build_count(raw) : 1;
-    struct ps_neutral_at at = {NULL, names[field], PS_NEUTRAL_NO_INDEX};
-    struct ps_json_walk walk;
-    struct ps_slice *inputs;
-
-    if (raw.len == 0) {
-        return ps_build_missing(&in->build, NULL, names[field]);
-    }
-    if (count == 0 || count > PS_NEUTRAL_INPUTS) {
-        return ps_build_expected(&in->build, NULL, names[field],
-                                 "a string or an array of 1 to "
-                                 "4096 strings");
-    }
-    inputs = ps_build_array(&in->build, count, sizeof(*inputs));
-    if (inputs == NULL) {
-        return -1;
-    }
-    in->neutral->inputs = inputs;
-    in->neutral->input_count = count;
-    in->neutral->input_name = names[field];
-    in->neutral->input_single = !list;
-    if (!list) {
-        inputs[0] = raw;
-        return is_text(in, raw) ? 0 : bad_text(in, &at, raw);
-    }
-    ps_json_walk_init(&walk, raw);
-    for (at.index = 0; at.index < count && ps_json_walk_element(&walk, &inputs[at.index]);
-         at.index++) {
-        if (!is_text(in, inputs[at.index])) {
-            return bad_text(in, &at, inputs[at.index]);
-        }
-    }
-    return 0;
-}
-
 static int read_completion(struct in *in)
 {
     struct ps_neutral *neutral = in->neutral;
 
-    if (read_inputs(in, PROMPT) != 0 || string(in, SUFFIX, &neutral->suffix) != 0) {
+    if (inputs(in, PROMPT) != 0 || string(in, SUFFIX, &neutral->suffix) != 0) {
         return -1;
     }
     return ps_build_bool(&in->build, NULL, "echo", raw_of(in, ECHO), &neutral->echo);
@@ -752,7 +601,7 @@ static int read_embedding(struct in *in)
     struct ps_neutral *neutral = in->neutral;
     int format = 0;
 
-    if (read_inputs(in, INPUT) != 0 ||
+    if (inputs(in, INPUT) != 0 ||
         integer(in, DIMENSIONS, 1, INT32_MAX, &neutral->dimensions) != 0 ||
         string(in, INPUT_TYPE, &neutral->input_type) != 0 ||
         ps_build_word(&in->build, NULL, "encoding_format", raw_of(in, ENCODING_FORMAT), formats,
@@ -773,7 +622,7 @@ static int read_rerank(struct in *in)
     if (!ps_raw_begins(raw_of(in, DOCUMENTS), '[')) {
         return ps_build_expected(&in->build, NULL, "documents", "an array of documents");
     }
-    if (string(in, QUERY, &neutral->query) != 0 || read_inputs(in, DOCUMENTS) != 0 ||
+    if (string(in, QUERY, &neutral->query) != 0 || inputs(in, DOCUMENTS) != 0 ||
         integer(in, TOP_N, 1, INT32_MAX, &neutral->top_n) != 0) {
         return -1;
     }
@@ -795,7 +644,7 @@ static int read_operation(struct in *in)
     case PS_OP_RERANK:
         return read_rerank(in);
     case PS_OP_IMAGE:
-        return read_inputs(in, PROMPT) != 0 ? -1 : integer(in, N, 1, 10, &in->neutral->n);
+        return inputs(in, PROMPT) != 0 ? -1 : integer(in, N, 1, 10, &in->neutral->n);
     case PS_OP_COUNT_TOKENS:
     case PS_OP_PASS:
     case PS_OP_MODELS:
