@@ -14,6 +14,12 @@
     {(path), (label), READ, PS_DOOR_##kind, PS_FAMILY_##family, PS_OP_PASS, (is_open), NULL}
 #define SIDE(path, label, methods, family, ops)                                                    \
     {(path), (label), (methods), PS_DOOR_SIDE, PS_FAMILY_##family, PS_OP_PASS, false, &(ops)}
+#define GEMINI(models)                                                                             \
+    EXCHANGE(models "**:generateContent", "gemini_generate", METHOD(POST), GEMINI, CHAT),          \
+    EXCHANGE(models "**:streamGenerateContent", "gemini_generate", METHOD(POST), GEMINI, CHAT),    \
+    EXCHANGE(models "**:countTokens", "gemini_count_tokens", METHOD(POST), GEMINI, COUNT_TOKENS),  \
+    EXCHANGE(models "**:embedContent", "gemini_embed", METHOD(POST), GEMINI, EMBED),               \
+    EXCHANGE(models "**:batchEmbedContents", "gemini_embed", METHOD(POST), GEMINI, EMBED)
 
 /*
  * First match wins; HEAD goes with GET, OPTIONS with all. A longer path that ends with '/' is a prefix; a
@@ -39,6 +45,13 @@ static const struct ps_door doors[] = {
     SIDE("/v1/messages/batches/*/results", "message_batches", READ, ANTHROPIC,
          ps_message_batches_results_ops),
     EXCHANGE("/v1/images/generations", "images", METHOD(POST), OPENAI, PASS),
+    GEMINI("/v1beta/"), /* models/ and tunedModels/ */
+    GEMINI("/v1alpha/"),
+    GEMINI("/v1/models/"),
+    OWN("/v1beta/models", "models", GEMINI, MODELS, false),
+    OWN("/v1beta/models/", "models", GEMINI, MODELS, false),
+    OWN("/v1alpha/models", "models", GEMINI, MODELS, false),
+    OWN("/v1alpha/models/", "models", GEMINI, MODELS, false),
     OWN("/v1/models", "models", OPENAI, MODELS, false),
     OWN("/v1/models/", "models", OPENAI, MODELS, false),
     SIDE("/v1/files", "files", READ | METHOD(POST), OPENAI, ps_files_ops),
@@ -59,11 +72,15 @@ static const struct ps_door doors[] = {
      false, &ps_responses_ops},
     SIDE("/v1/responses/*", "responses", READ | METHOD(DELETE), RESPONSES, ps_responses_one_ops),
     SIDE("/v1/responses/*/input_items", "responses", READ, RESPONSES, ps_responses_items_ops),
+    EXCHANGE("/v2/chat", "cohere_chat", METHOD(POST), COHERE, CHAT),
+    EXCHANGE("/v2/embed", "cohere_embed", METHOD(POST), COHERE, EMBED),
+    EXCHANGE("/v2/rerank", "cohere_rerank", METHOD(POST), COHERE, RERANK),
     EXCHANGE("/v1/", "pass", ANY_METHOD, OPENAI, PASS),
 };
 #undef EXCHANGE
 #undef OWN
 #undef SIDE
+#undef GEMINI
 /* clang-format on */
 
 /*

@@ -53,16 +53,26 @@ static void no_such_model(struct ps_conn *conn, struct ps_slice id)
     ps_reply_fault(conn, &fault);
 }
 
+/* The path is OpenAI's; clients of Anthropic and Cohere, who ask there too, say so by a header. */
+static enum ps_family shape_of(const struct ps_conn *conn)
+{
+    const struct ps_http_head *head = conn->request.head;
+    if (conn->request.door->family != PS_FAMILY_OPENAI) {
+        return conn->request.door->family;
+    }
+    if (ps_http_value(head, "anthropic-version", NULL).len > 0) {
+        return PS_FAMILY_ANTHROPIC;
+    }
+    return ps_slice_starts(ps_http_value(head, "x-fern-sdk-name", NULL), PS_SLICE_LIT("cohere"))
+               ? PS_FAMILY_COHERE
+               : PS_FAMILY_OPENAI;
+}
+
 static void answer_models(struct ps_conn *conn)
 {
     struct ps_slice prefix = ps_slice_cstr(conn->request.door->path); /* ends with '/': of one */
     struct ps_slice path = conn->request.head->path;
-    /* Anthropic's clients say so by their header; the path is OpenAI's. */
-    enum ps_family shape = conn->request.door->family;
-    if (shape == PS_FAMILY_OPENAI &&
-        ps_http_value(conn->request.head, "anthropic-version", NULL).len > 0) {
-        shape = PS_FAMILY_ANTHROPIC;
-    }
+    enum ps_family shape = shape_of(conn);
     struct ps_buf out;
     ps_buf_init(&out, MODELS_BYTES);
     if (path.len > prefix.len) {

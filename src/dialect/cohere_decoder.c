@@ -128,8 +128,10 @@ static bool whole_embedding(struct ps_texts *texts, struct ps_slice text)
     struct ps_usage usage = PS_USAGE_NONE;
 
     usage.input = ps_texts_count(ps_raw_member(billed, "input_tokens"));
-    return ps_texts_emit_vectors(texts,
-                                 ps_raw_member(ps_raw_member(text, "embeddings"), "float")) &&
+    /* its own clients may have asked for other vectors than floats, and get what there is */
+    return (!texts->base.options.fields ||
+            ps_texts_emit_vectors(texts,
+                                  ps_raw_member(ps_raw_member(text, "embeddings"), "float"))) &&
            ps_texts_emit_usage(texts, &usage);
 }
 

@@ -351,26 +351,3 @@ int ps_cohere_encode_neutral(struct ps_encode *encode)
     ps_out_close(out, '}');
     return 0;
 }
-
-/* The list of models is of version 1 only, and is left to a base URL that names a version. */
-int ps_cohere_encode(const struct ps_request *request, const struct ps_encode_options *options,
-                     struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault)
-{
-    struct ps_slice base = options->base_path;
-    bool has_version = base.len >= 3 && base.ptr[base.len - 3] == '/' &&
-                       base.ptr[base.len - 2] == 'v' && base.ptr[base.len - 1] <= '9';
-
-    (void)arena;
-    *ret = (struct ps_encoded){
-        .method = "GET",
-        .path = has_version ? PS_SLICE_LIT("/models?page_size=1000")
-                            : PS_SLICE_LIT("/v1/models?page_size=1000"),
-        .accept = PS_SLICE_LIT("application/json"),
-    };
-    if (request->operation == PS_OP_MODELS) {
-        return 0;
-    }
-    return ps_fault_set(ret_fault, PS_FAULT_UNSUPPORTED_OPERATION, NULL,
-                        "The provider of this model does not offer this operation (%s).",
-                        ps_operation_name(request->operation));
-}

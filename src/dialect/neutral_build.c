@@ -9,8 +9,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#define QUOTE_MAX (1u << 20)
-
 /* ---- begin and end ---- */
 
 int ps_build_begin(struct ps_neutral_build *build, const struct ps_request *request,
@@ -414,15 +412,20 @@ struct ps_slice ps_raw_plain(struct ps_slice raw, struct ps_arena *arena)
 struct ps_slice ps_raw_quote(struct ps_slice text, struct ps_arena *arena)
 {
     struct ps_buf buf;
-    struct ps_slice raw = PS_SLICE_NONE;
+    char *raw = NULL;
+    size_t len;
 
-    ps_buf_init(&buf, QUOTE_MAX);
+    ps_buf_init(&buf, 6 * text.len + 2); /* every byte escaped */
     ps_buf_json(&buf, text);
+    len = buf.len;
     if (!buf.failed) {
-        raw = ps_arena_copy(arena, ps_buf_view(&buf));
+        raw = ps_arena_side(arena, len, 1);
+    }
+    if (raw != NULL) {
+        memcpy(raw, buf.ptr, len);
     }
     ps_buf_deinit(&buf);
-    return raw;
+    return raw != NULL ? ps_slice(raw, len) : PS_SLICE_NONE;
 }
 
 /* ---- faults ---- */

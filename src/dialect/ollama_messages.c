@@ -20,6 +20,9 @@ static int check_part(struct ps_encode *encode, const struct ps_neutral_part *pa
         break;
     case PS_PART_DOCUMENT:
         fine = part->media->source == PS_MEDIA_TEXT;
+        if (ps_drop_raw(encode, "citations", part->media->citations) != 0) {
+            return -1;
+        }
         break;
     case PS_PART_TOOL_CALL:
         fine = !part->call->custom;

@@ -24,6 +24,7 @@ enum {
     FUNCTION_CALL,
     REASONING_CONTENT,
     REASONING,
+    TOOL_PLAN,
     THINKING_BLOCKS,
     AUDIO,
     CACHE_CONTROL,
@@ -151,6 +152,23 @@ static int read_file(struct ps_neutral_build *build, struct ps_neutral_part *par
     return ps_build_base64(build, &at, "file_data", members[2].raw, &media->data);
 }
 
+/* A document of Cohere's shape, which may be a tool's result, too: a text under its id. */
+static int read_document(struct ps_neutral_build *build, struct ps_neutral_part *part,
+                         struct ps_slice raw)
+{
+    struct ps_neutral_at *at = ps_build_array(build, 1, sizeof(*at));
+    struct ps_neutral_media *media;
+
+    part->kind = PS_PART_DOCUMENT;
+    if (at == NULL || new_media(build, part, &media) != 0) {
+        return -1;
+    }
+    *at = (struct ps_neutral_at){&part->at, "document", PS_NEUTRAL_NO_INDEX};
+    media->source = PS_MEDIA_TEXT;
+    media->media_type = PS_SLICE_LIT("text/plain");
+    return ps_build_document(build, at, raw, &media->filename, &media->text);
+}
+
 /* ---- parts ---- */
 
 enum {
@@ -161,6 +179,7 @@ enum {
     PART_AUDIO,
     PART_FILE,
     PART_VIDEO,
+    PART_DOCUMENT,
     PART_THINKING,
     PART_SIGNATURE,
     PART_DATA,
@@ -221,14 +240,30 @@ static int read_typed(struct ps_neutral_build *build, struct ps_neutral_part *pa
     if (ps_raw_word(type, "video_url")) {
         return read_url_part(build, part, PS_PART_VIDEO, "video_url", members[PART_VIDEO].raw);
     }
+    if (ps_raw_word(type, "document") && members[PART_DOCUMENT].raw.len > 0) {
+        return read_document(build, part, members[PART_DOCUMENT].raw);
+    }
     if (ps_raw_word(type, "thinking")) {
-        return read_thought(build, part, members, false);
+        return read_thought(build, part, members, ps_raw_says(members[PART_DATA].raw));
     }
     if (ps_raw_word(type, "redacted_thinking")) {
         return read_thought(build, part, members, true);
     }
     part->kind = PS_PART_OPAQUE;
     return 0;
+}
+
+/* A text among a tool's results is one, whatever it is called there. */
+static void settle_result(struct ps_neutral_build *build, struct ps_neutral_part *part)
+{
+    const struct ps_neutral_media *media = part->media;
+
+    if (part->kind == PS_PART_DOCUMENT && media->source == PS_MEDIA_TEXT) {
+        ps_build_extra(build, &part->at, "id", media->filename);
+        part->kind = PS_PART_TEXT;
+        part->media = NULL;
+        part->text = media->text;
+    }
 }
 
 static bool may_have(enum ps_role role, enum ps_part_kind kind)
@@ -264,6 +299,7 @@ static int read_part(struct ps_neutral_build *build, struct ps_neutral_part *par
         [PART_AUDIO] = {"input_audio", PS_SLICE_NONE},
         [PART_FILE] = {"file", PS_SLICE_NONE},
         [PART_VIDEO] = {"video_url", PS_SLICE_NONE},
+        [PART_DOCUMENT] = {"document", PS_SLICE_NONE},
         [PART_THINKING] = {"thinking", PS_SLICE_NONE},
         [PART_SIGNATURE] = {"signature", PS_SLICE_NONE},
         [PART_DATA] = {"data", PS_SLICE_NONE},
@@ -286,6 +322,9 @@ static int read_part(struct ps_neutral_build *build, struct ps_neutral_part *par
                         &part->cache_control) != 0 ||
         read_typed(build, part, members) != 0) {
         return -1;
+    }
+    if (role == PS_ROLE_TOOL) {
+        settle_result(build, part);
     }
     return may_have(role, part->kind) ? 0
                                       : ps_build_bad(build, &part->at, "type",
@@ -446,8 +485,10 @@ static int read_assistant(struct ps_neutral_build *build, struct ps_neutral_mess
                           const struct ps_build_member *members)
 {
     const struct ps_neutral_at *at = &message->at;
-    const char *thought =
-        members[REASONING_CONTENT].raw.len > 0 ? "reasoning_content" : "reasoning";
+    int field = members[REASONING_CONTENT].raw.len > 0 ? REASONING_CONTENT
+                : members[REASONING].raw.len > 0       ? REASONING
+                                                       : TOOL_PLAN;
+    const char *thought = members[field].name;
     struct ps_slice reasoning = PS_SLICE_NONE;
     struct ps_slice refusal = PS_SLICE_NONE;
     struct ps_slice calls = members[TOOL_CALLS].raw;
@@ -467,10 +508,7 @@ static int read_assistant(struct ps_neutral_build *build, struct ps_neutral_mess
     if (members[AUDIO].raw.len > 0) {
         return ps_build_unsupported(build, at, "audio");
     }
-    if (ps_build_string(build, at, thought,
-                        members[REASONING_CONTENT].raw.len > 0 ? members[REASONING_CONTENT].raw
-                                                               : members[REASONING].raw,
-                        &reasoning) != 0 ||
+    if (ps_build_string(build, at, thought, members[field].raw, &reasoning) != 0 ||
         ps_build_string(build, at, "refusal", members[REFUSAL].raw, &refusal) != 0) {
         return -1;
     }
@@ -625,6 +663,7 @@ static int read_message(struct ps_neutral_build *build, struct ps_neutral_messag
         [FUNCTION_CALL] = {"function_call", PS_SLICE_NONE},
         [REASONING_CONTENT] = {"reasoning_content", PS_SLICE_NONE},
         [REASONING] = {"reasoning", PS_SLICE_NONE},
+        [TOOL_PLAN] = {"tool_plan", PS_SLICE_NONE},
         [THINKING_BLOCKS] = {"thinking_blocks", PS_SLICE_NONE},
         [AUDIO] = {"audio", PS_SLICE_NONE},
         [CACHE_CONTROL] = {"cache_control", PS_SLICE_NONE},

@@ -70,7 +70,7 @@ static int write_document(struct ps_encode *encode, const struct ps_neutral_part
         ps_out_string_raw(out, media->text);
         ps_out_string_end(out);
         ps_out_close(out, '}');
-        return 0;
+        return ps_drop_raw(encode, "citations", media->citations);
     }
     if (media->source == PS_MEDIA_URL) {
         return ps_encode_unsupported_at(encode, &part->at, NULL);

@@ -34,6 +34,12 @@ static void drop(struct ps_prompt_build *build, bool given, const char *name)
     }
 }
 
+static bool is_text(const struct ps_neutral_part *part)
+{
+    return part->kind == PS_PART_TEXT || part->kind == PS_PART_REFUSAL ||
+           (part->kind == PS_PART_DOCUMENT && part->media->source == PS_MEDIA_TEXT);
+}
+
 /* Texts follow each other in the build's memory, a line break between them. */
 static int read_message(struct ps_prompt_build *build, const struct ps_neutral_message *message,
                         struct ps_prompt_message *ret)
@@ -53,7 +59,7 @@ static int read_message(struct ps_prompt_build *build, const struct ps_neutral_m
         if (part->kind == PS_PART_REASONING) {
             continue; /* its own thoughts are no part of what was said */
         }
-        if (part->kind != PS_PART_TEXT && part->kind != PS_PART_REFUSAL) {
+        if (!is_text(part)) {
             return unsupported_at(build, &part->at);
         }
         if (any && build->text_len < build->text_size) {
@@ -61,7 +67,9 @@ static int read_message(struct ps_prompt_build *build, const struct ps_neutral_m
         }
         any = true;
         ps_neutral_path(path, &part->at, NULL);
-        if (ps_prompt_text(build, path, part->text, &text) != 0) {
+        if (ps_prompt_text(build, path,
+                           part->kind == PS_PART_DOCUMENT ? part->media->text : part->text,
+                           &text) != 0) {
             return -1;
         }
     }
@@ -85,6 +93,34 @@ static int read_messages(struct ps_prompt_build *build, const struct ps_neutral 
     prompt->messages = messages;
     for (size_t i = 0; i < neutral->message_count; i++) {
         if (read_message(build, &neutral->messages[i], &messages[prompt->message_count++]) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* EMBED */
+static int read_inputs(struct ps_prompt_build *build, const struct ps_neutral *neutral)
+{
+    char path[PS_FAULT_PARAM];
+    struct ps_slice *inputs;
+
+    if (neutral->input_count > PS_PROMPT_INPUTS) {
+        return ps_fault_set(build->fault, PS_FAULT_BAD_FIELD, neutral->input_name,
+                            "%s must hold no more than %d strings.", neutral->input_name,
+                            PS_PROMPT_INPUTS);
+    }
+    inputs = ps_arena_calloc(build->arena, (neutral->input_count + 1) * sizeof(*inputs));
+    if (inputs == NULL) {
+        return ps_prompt_no_memory(build);
+    }
+    build->prompt->inputs = inputs;
+    build->prompt->base64 = neutral->base64;
+    drop(build, neutral->input_type.len > 0, "input_type");
+    for (size_t i = 0; i < neutral->input_count; i++) {
+        ps_prompt_element(path, neutral->input_name, i);
+        if (ps_prompt_text(build, path, neutral->inputs[i],
+                           &inputs[build->prompt->input_count++]) != 0) {
             return -1;
         }
     }
@@ -135,6 +171,11 @@ static int read_sampling(struct ps_prompt_build *build, const struct ps_neutral 
         ps_prompt_seed(build, neutral->seed) != 0) {
         return -1;
     }
+    prompt->logprobs = neutral->logprobs;
+    if (ps_prompt_int(build, "top_logprobs", neutral->top_logprobs, 0, PS_PROMPT_TOP_LOGPROBS,
+                      &prompt->top_logprobs) != 0) {
+        return -1;
+    }
     if (prompt->top_k < 0 && neutral->top_k.len > 0) {
         prompt->top_k = 0; /* other servers' way to turn it off */
     }
@@ -166,6 +207,9 @@ static int check_supported(struct ps_prompt_build *build, const struct ps_neutra
     if (neutral->logit_bias.len > 2) {
         return ps_prompt_unsupported(build, "logit_bias");
     }
+    if (neutral->dimensions.len > 0) {
+        return ps_prompt_unsupported(build, "dimensions");
+    }
     drop(build, neutral->effort != PS_EFFORT_NONE_GIVEN, "reasoning_effort");
     drop(build, neutral->thinking > PS_THINKING_OFF, "thinking");
     drop(build, neutral->user.len > 0, "user");
@@ -181,6 +225,11 @@ int ps_prompt_of_neutral(struct ps_prompt_build *build, const struct ps_request 
 {
     size_t body = ps_request_bytes(request);
 
+    if (neutral->operation == PS_OP_EMBED) {
+        return check_supported(build, neutral) != 0 || ps_prompt_begin(build, body + ROOM) != 0
+                   ? -1
+                   : read_inputs(build, neutral);
+    }
     if (neutral->operation != PS_OP_CHAT && neutral->operation != PS_OP_COUNT_TOKENS) {
         return ps_fault_set(build->fault, PS_FAULT_UNSUPPORTED_OPERATION, NULL,
                             "A model inside the gateway cannot do this operation (%s).",
