@@ -47,11 +47,12 @@ bool ps_openai_relays(const struct ps_dialect_settings *settings, enum ps_family
 }
 
 /* What a server of this family is to a client: all of the back side. */
-#define BACK                                                                                       \
+#define TRANSLATES                                                                                 \
+    (PS_FOR(PS_OP_CHAT) | PS_FOR(PS_OP_COMPLETE) | PS_FOR(PS_OP_EMBED) | PS_FOR(PS_OP_RERANK))
+#define COUNTS (TRANSLATES | PS_FOR(PS_OP_COUNT_TOKENS)) /* openai_count.c */
+#define BACK(operations)                                                                           \
     .family = PS_FAMILY_OPENAI, .credential_header = "authorization",                              \
-    .credential_prefix = "Bearer ", .own = ~0U,                                                    \
-    .translates =                                                                                  \
-        PS_FOR(PS_OP_CHAT) | PS_FOR(PS_OP_COMPLETE) | PS_FOR(PS_OP_EMBED) | PS_FOR(PS_OP_RERANK),  \
+    .credential_prefix = "Bearer ", .own = ~0U, .translates = (operations),                        \
     .relays = ps_openai_relays, .encode = ps_openai_encode,                                        \
     .encode_neutral = ps_openai_encode_neutral, .decoder_size = sizeof(struct ps_openai_decoder),  \
     .decoder_init = ps_openai_decoder_init, .decoder_deinit = ps_openai_decoder_deinit,            \
@@ -62,7 +63,7 @@ bool ps_openai_relays(const struct ps_dialect_settings *settings, enum ps_family
 static const struct ps_dialect_settings defaults = {.old_max_tokens = true};
 
 const struct ps_dialect ps_dialect_openai = {
-    BACK,
+    BACK(COUNTS),
     .name = "openai",
     .defaults = &defaults,
     .global_init = init,
@@ -94,11 +95,11 @@ const struct ps_dialect ps_dialect_openai = {
  */
 static const struct ps_dialect_settings hosted = {.self_hosted = true, .old_max_tokens = true};
 
-const struct ps_dialect ps_dialect_vllm = {BACK, .name = "vllm", .defaults = &hosted,
+const struct ps_dialect ps_dialect_vllm = {BACK(COUNTS), .name = "vllm", .defaults = &hosted,
                                            .health_path = "/health"};
-const struct ps_dialect ps_dialect_sglang = {BACK, .name = "sglang", .defaults = &hosted,
-                                             .health_path = "/health"};
-const struct ps_dialect ps_dialect_llama_server = {BACK, .name = "llama-server",
+const struct ps_dialect ps_dialect_sglang = {BACK(TRANSLATES), .name = "sglang",
+                                             .defaults = &hosted, .health_path = "/health"};
+const struct ps_dialect ps_dialect_llama_server = {BACK(COUNTS), .name = "llama-server",
                                                    .defaults = &hosted, .health_path = "/health"};
-const struct ps_dialect ps_dialect_ray = {BACK, .name = "ray", .defaults = &hosted,
+const struct ps_dialect ps_dialect_ray = {BACK(TRANSLATES), .name = "ray", .defaults = &hosted,
                                           .health_path = "/-/healthz"};

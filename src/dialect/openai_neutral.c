@@ -123,7 +123,7 @@ static void write_named_choice(struct ps_encode *encode)
     ps_out_close(out, '}');
 }
 
-static int write_tools(struct ps_encode *encode)
+int ps_openai_write_tools(struct ps_encode *encode)
 {
     static const char *const words[] = {
         [PS_CHOICE_NONE_GIVEN] = NULL, [PS_CHOICE_AUTO] = "auto",   [PS_CHOICE_NONE] = "none",
@@ -271,7 +271,7 @@ static int write_answering(struct ps_encode *encode)
 
 static int write_chat(struct ps_encode *encode)
 {
-    if (ps_openai_write_messages(encode) != 0 || write_tools(encode) != 0 ||
+    if (ps_openai_write_messages(encode) != 0 || ps_openai_write_tools(encode) != 0 ||
         write_answering(encode) != 0) {
         return -1;
     }
@@ -342,6 +342,9 @@ int ps_openai_encode_neutral(struct ps_encode *encode)
 {
     struct ps_json_out *out = &encode->out;
 
+    if (encode->neutral->operation == PS_OP_COUNT_TOKENS) {
+        return ps_openai_encode_count(encode);
+    }
     encode->ret->path = ps_slice_cstr(ps_openai_path_of(encode->neutral->operation));
     ps_out_open(out, '{');
     write_model(encode);

@@ -20,8 +20,7 @@ static void write_text_part(struct ps_json_out *out, struct ps_slice text)
     ps_out_close(out, '}');
 }
 
-/* A URL as it came, or one of the data. */
-static void write_url(struct ps_json_out *out, const struct ps_neutral_media *media)
+void ps_openai_write_url(struct ps_json_out *out, const struct ps_neutral_media *media)
 {
     if (media->source == PS_MEDIA_URL) {
         ps_out_raw(out, media->url);
@@ -47,7 +46,7 @@ static int write_url_part(struct ps_encode *encode, const struct ps_neutral_part
     ps_out_key(out, name);
     ps_out_open(out, '{');
     ps_out_key(out, "url");
-    write_url(out, part->media);
+    ps_openai_write_url(out, part->media);
     ps_out_member(out, "detail", part->media->detail);
     ps_out_close(out, '}');
     ps_out_close(out, '}');
@@ -84,7 +83,7 @@ static int write_document(struct ps_encode *encode, const struct ps_neutral_part
         ps_out_member(out, "filename",
                       media->filename.len > 0 ? media->filename : PS_SLICE_LIT("\"document.pdf\""));
         ps_out_key(out, "file_data");
-        write_url(out, media);
+        ps_openai_write_url(out, media);
     }
     ps_out_close(out, '}');
     ps_out_close(out, '}');

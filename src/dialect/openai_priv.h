@@ -169,6 +169,12 @@ const char *ps_openai_path_of(enum ps_operation operation);
 /* Out of the neutral form: the path and body; `"messages":[…]` of it; that array alone. */
 int ps_openai_encode_neutral(struct ps_encode *encode);
 int ps_openai_write_messages(struct ps_encode *encode);
+/* Members "tools", "tool_choice", "parallel_tool_calls". */
+int ps_openai_write_tools(struct ps_encode *encode);
+/* A URL as it came, or one of the data. */
+void ps_openai_write_url(struct ps_json_out *out, const struct ps_neutral_media *media);
+/* openai_count.c: how long the prompt of a chat is. */
+int ps_openai_encode_count(struct ps_encode *encode);
 int ps_openai_write_message_list(struct ps_encode *encode);
 
 /* ---- back: openai_decoder.c, openai_stream.c, openai_whole.c ---- */
@@ -239,6 +245,8 @@ struct ps_slice ps_openai_stop_of(struct ps_openai_decoder *decoder, struct ps_s
 void ps_openai_more_usage(const struct ps_openai_found *found, struct ps_usage *usage);
 /* Embeddings or scores of a whole answer. */
 bool ps_openai_emit_list(struct ps_openai_decoder *decoder);
+/* openai_count.c: what an answer about a prompt's length says. */
+bool ps_openai_emit_count(struct ps_openai_decoder *decoder);
 
 /* ---- openai_fault.c ---- */
 

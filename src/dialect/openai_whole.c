@@ -130,6 +130,9 @@ static bool emit_list(struct ps_openai_decoder *decoder)
 {
     enum ps_operation operation = decoder->base.options.operation;
 
+    if (operation == PS_OP_COUNT_TOKENS) {
+        return ps_openai_emit_count(decoder);
+    }
     return (operation != PS_OP_EMBED && operation != PS_OP_RERANK) || ps_openai_emit_list(decoder);
 }
 
@@ -160,7 +163,7 @@ static void emit_result(struct ps_openai_decoder *decoder)
 static bool is_object_operation(enum ps_operation operation)
 {
     return operation == PS_OP_CHAT || operation == PS_OP_COMPLETE || operation == PS_OP_EMBED ||
-           operation == PS_OP_RERANK;
+           operation == PS_OP_RERANK || operation == PS_OP_COUNT_TOKENS;
 }
 
 enum ps_decode ps_openai_whole_finish(struct ps_openai_decoder *decoder)

@@ -411,6 +411,7 @@ static int start_call(struct ps_exchange *ex, struct ps_fault *fault)
     struct ps_call_request request = {
         .method = at->encoded.method,
         .path = at->encoded.path,
+        .from_root = at->encoded.from_root,
         .body = at->encoded.parts,
         .body_count = at->encoded.part_count,
         .has_body = at->encoded.has_body,

@@ -157,6 +157,7 @@ struct ps_dialect_header {
 struct ps_encoded {
     const char *method;           /* static or in the arena */
     struct ps_slice path;         /* behind the base URL, with '/' and query */
+    bool from_root;               /* behind the host alone: the base URL's own path is in it */
     struct ps_slice content_type; /* empty: none */
     struct ps_slice accept;       /* empty: none */
     /* What the dialect needs beside them (anthropic-version); where the client's own header of that

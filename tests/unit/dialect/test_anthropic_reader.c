@@ -162,7 +162,9 @@ static void speaks(void **state)
     assert_true(ps_dialect_speaks(anthropic, PS_FAMILY_ANTHROPIC, PS_OP_COUNT_TOKENS));
     assert_true(ps_dialect_speaks(anthropic, PS_FAMILY_OPENAI, PS_OP_CHAT));
     assert_true(ps_dialect_speaks(openai, PS_FAMILY_ANTHROPIC, PS_OP_CHAT));
-    assert_false(ps_dialect_speaks(openai, PS_FAMILY_ANTHROPIC, PS_OP_COUNT_TOKENS));
+    assert_true(ps_dialect_speaks(openai, PS_FAMILY_ANTHROPIC, PS_OP_COUNT_TOKENS));
+    assert_false(
+        ps_dialect_speaks(ps_dialect_find("sglang"), PS_FAMILY_ANTHROPIC, PS_OP_COUNT_TOKENS));
     assert_false(ps_dialect_speaks(anthropic, PS_FAMILY_OPENAI, PS_OP_EMBED));
     assert_false(ps_dialect_speaks(anthropic, PS_FAMILY_ANTHROPIC, PS_OP_PASS));
     ps_dialect_credential(anthropic, &header, &prefix);
