@@ -137,8 +137,10 @@ enum ps_responses_part {
 struct ps_responses_writer {
     struct ps_writer base;
     bool started;
-    bool called;        /* some tool was called */
+    bool called; /* some tool was called */
+    bool ended;
     uint64_t sequence;  /* of the next event */
+    uint64_t told;      /* what it was before the end, which may not have gone out */
     struct ps_buf done; /* items that are complete, as JSON */
     uint32_t index;     /* of the open item, or of the next */
     enum ps_responses_item open;

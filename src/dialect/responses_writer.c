@@ -539,6 +539,8 @@ void ps_responses_writer_end(struct ps_writer *base, const struct ps_answer_info
     const char *status = ps_responses_status(writer);
 
     (void)info; /* the API has no place for it */
+    writer->ended = true;
+    writer->told = writer->sequence;
     start(writer, out);
     close_item(writer, status, out);
     if (!is_stream(writer)) {
@@ -557,6 +559,8 @@ void ps_responses_writer_fail(struct ps_writer *base, const struct ps_fault *fau
     struct ps_responses_writer *writer = (struct ps_responses_writer *)base;
 
     if (is_stream(writer)) {
+        /* an end that could not be kept was shown to nobody */
+        writer->sequence = writer->ended ? writer->told : writer->sequence;
         start(writer, out);
         close_item(writer, "incomplete", out);
         write_response_event(writer, out, "response.failed", "failed", fault);

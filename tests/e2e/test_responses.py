@@ -312,6 +312,13 @@ def test_a_broken_store_is_told(tmp_path):
         body = {"model": "m", "input": "hi"}
         refused = gateway.post("/v1/responses", body)
         assert refused.status == 503 and refused.json()["error"]["code"] == "storage_unavailable"
+        with gateway.connect() as connection:
+            asked = json.dumps({**body, "stream": True}).encode()
+            connection.request("POST", "/v1/responses", [("Content-Type", "application/json")], asked)
+            events = raw_events(connection.read_cut(connection.read_head())[0])
+        assert [data["sequence_number"] for _, data in events] == list(range(len(events)))
+        assert events[-1][0] == "response.failed" and "response.completed" not in dict(events)
+        assert events[-1][1]["response"]["error"]["code"] == "server_error"
         count = len(fake.requests)
         known = {**body, "previous_response_id": "resp_01h00000000000000000000000"}
         assert gateway.post("/v1/responses", known).status == 503
