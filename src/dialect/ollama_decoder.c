@@ -8,8 +8,6 @@
  * calls come whole, mostly without an id.
  */
 
-#define TOP_MAX 32 /* log probabilities told beside the chosen one */
-
 /* ---- tools ---- */
 
 static bool say_call(struct ps_ollama_decoder *decoder, struct ps_slice call)
@@ -56,61 +54,17 @@ static bool say_calls(struct ps_ollama_decoder *decoder, struct ps_slice calls)
 
 /* ---- log probabilities ---- */
 
-/* As its bytes when they are told: a token may be part of a character. */
-static bool read_token(struct ps_texts *texts, struct ps_slice raw, struct ps_event_logprob *ret)
-{
-    struct ps_slice bytes = ps_raw_member(raw, "bytes");
-    struct ps_slice number = ps_raw_member(raw, "logprob");
-    size_t start = texts->plain.len;
-    struct ps_json_walk walk;
-    struct ps_slice byte;
-    double value;
-
-    if (number.len == 0 || !ps_json_double(number, &value)) {
-        return false;
-    }
-    ret->logprob = value < -9999 ? -9999.0F : value > 0 ? 0.0F : (float)value;
-    ret->token = ps_texts_plain(texts, ps_raw_member(raw, "token"));
-    if (!ps_raw_begins(bytes, '[')) {
-        return true;
-    }
-    ps_json_walk_init(&walk, bytes);
-    while (ps_json_walk_element(&walk, &byte)) {
-        int64_t code = ps_texts_count(byte);
-
-        if (code < 0 || code > 255) {
-            return true;
-        }
-        ps_buf_byte(&texts->plain, (char)(unsigned char)code);
-    }
-    if (texts->plain.len > start) {
-        ret->token = ps_slice(texts->plain.ptr + start, texts->plain.len - start);
-    }
-    return true;
-}
-
 static bool say_logprob(struct ps_texts *texts, struct ps_slice raw)
 {
-    struct ps_event_logprob top[TOP_MAX];
-    struct ps_event event = {.kind = PS_EVENT_LOGPROBS, .usage = PS_USAGE_NONE, .top = top};
-    struct ps_slice list = ps_raw_member(raw, "top_logprobs");
-    struct ps_json_walk walk;
-    struct ps_slice element;
+    struct ps_event_logprob top[PS_OPENAI_TOP];
+    struct ps_event event;
 
     /* Twice: a token's text, and its bytes. */
     if (!ps_texts_begin(texts, 2 * raw.len)) {
         return false;
     }
-    if (!read_token(texts, raw, &event.logprob)) {
-        return true;
-    }
-    if (ps_raw_begins(list, '[')) {
-        ps_json_walk_init(&walk, list);
-        while (event.top_count < TOP_MAX && ps_json_walk_element(&walk, &element)) {
-            event.top_count += read_token(texts, element, &top[event.top_count]);
-        }
-    }
-    return ps_decoder_emit(&texts->base, &event);
+    return !ps_openai_read_logprob(&texts->plain, raw, top, &event) ||
+           ps_decoder_emit(&texts->base, &event);
 }
 
 static bool say_logprobs(struct ps_texts *texts, struct ps_slice list)

@@ -45,6 +45,7 @@ static int write_sampling(struct ps_encode *encode)
     ps_out_member(out, "n", neutral->n);
     ps_out_member(out, "logit_bias", neutral->logit_bias);
     if (neutral->logprobs && chat) {
+        encode->ret->memo |= PS_OPENAI_LOGPROBS;
         ps_out_member_bool(out, "logprobs", true);
         ps_out_member(out, "top_logprobs", neutral->top_logprobs);
     } else if (neutral->logprobs) {

@@ -248,6 +248,21 @@ bool ps_openai_emit_list(struct ps_openai_decoder *decoder);
 /* openai_count.c: what an answer about a prompt's length says. */
 bool ps_openai_emit_count(struct ps_openai_decoder *decoder);
 
+/* ---- back: openai_tokens.c ---- */
+
+#define PS_OPENAI_TOP 32 /* log probabilities told beside the chosen one */
+
+/* ps_encoded.memo: they were asked for. Nobody pays for looking who has not. */
+#define PS_OPENAI_LOGPROBS 1U
+
+/* One token, {"token","logprob","bytes","top_logprobs"}, as an event; false: it is none. `plain`
+ * has room for twice the raw's bytes. */
+bool ps_openai_read_logprob(struct ps_buf *plain, struct ps_slice raw,
+                            struct ps_event_logprob top[PS_OPENAI_TOP], struct ps_event *ret);
+bool ps_openai_wants_logprobs(const struct ps_openai_decoder *decoder);
+/* Those of one choice, before its text. */
+bool ps_openai_emit_logprobs(struct ps_openai_decoder *decoder, uint32_t choice, uint32_t position);
+
 /* ---- openai_fault.c ---- */
 
 /* Whether a finish reason is an error in disguise. */

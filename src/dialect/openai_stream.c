@@ -48,6 +48,9 @@ static bool emit_choice(struct ps_openai_decoder *decoder, const struct ps_found
     };
     bool any = choice->media;
 
+    if (!ps_openai_emit_logprobs(decoder, choice->index, position)) {
+        return false;
+    }
     for (size_t i = 0; i < sizeof(said) / sizeof(said[0]); i++) {
         if (said[i].piece.len == 0) {
             continue;
@@ -222,7 +225,7 @@ static bool on_scanned(struct ps_openai_decoder *decoder, const struct ps_sse_ev
         (void)ps_openai_emit_fault(decoder, &error);
         return false;
     }
-    if (decoder->has_finish && event->name.len == 0) {
+    if (decoder->has_finish && event->name.len == 0 && !ps_openai_wants_logprobs(decoder)) {
         ps_openai_repeat_learn(&decoder->repeat, found);
     }
     return on_json(decoder);

@@ -76,6 +76,9 @@ static bool emit_said(struct ps_openai_decoder *decoder, const struct ps_found_c
                                 ps_openai_found_raw(found, choice->reasoning))) {
         return false;
     }
+    if (!ps_openai_emit_logprobs(decoder, choice->index, position)) {
+        return false;
+    }
     if (choice->text.len > 0 ? !ps_openai_emit_content(decoder, PS_EVENT_TEXT, choice->index,
                                                        ps_openai_found_raw(found, choice->text))
                              : !other && !ps_openai_emit_text(decoder, PS_EVENT_TEXT, choice->index,

@@ -296,6 +296,29 @@ def test_images(openai):
     assert fake.last.json()["messages"][0]["content"][1] == image
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_logprobs(openai, stream):
+    client, fake = openai
+    told = [
+        {"token": token, "logprob": value, "bytes": None, "top_logprobs": []} for token, value in (("H", -0.5), ("i", -2))
+    ]
+    if stream:
+        chunks = [up.delta(item["token"]) for item in told]
+        said = [json.loads(chunk.split(b"data: ", 1)[1]) for chunk in chunks]
+        for chunk, item in zip(said, told):
+            chunk["choices"][0]["logprobs"] = {"content": [item]}
+        fake.then(up.script(up.ROLE, *(up.event(chunk) for chunk in said), up.delta(finish="stop"), up.DONE, "finish"))
+        events = client.chat_stream(model="m", messages=HI, logprobs=True)
+        found = [event.logprobs for event in events if event.type == "content-delta"]
+    else:
+        body = up.chat_answer("Hi")
+        body["choices"][0]["logprobs"] = {"content": told}
+        fake.then(up.whole(body))
+        found = client.chat(model="m", messages=HI, logprobs=True).logprobs
+    assert [(item.text, item.logprobs) for item in found] == [("H", [-0.5]), ("i", [-2])]
+    assert fake.last.json()["logprobs"] is True
+
+
 def test_translated_embed(openai):
     client, fake = openai
     vectors = [[0.5, -1.25], [2.0, 0.0]]

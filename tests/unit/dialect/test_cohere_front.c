@@ -622,6 +622,95 @@ static void writes_logprobs(void **state)
               ",\"logprobs\":[" CHANCE("a", "-0.5") "," CHANCE("b", "-9999.0") "]"));
 }
 
+/* From an OpenAI upstream that was asked for them, cut at every byte. */
+static uint32_t memo_of_request(void)
+{
+    static const char body[] = "{" HI ",\"logprobs\":true}";
+    const struct ps_reader_options reading = {.operation = PS_OP_CHAT};
+    const struct ps_encode_options options = {.model = PS_SLICE_LIT("up")};
+    struct ps_encoded encoded;
+    struct rig rig;
+
+    rig_init(&rig);
+    rig.request.family = PS_FAMILY_COHERE;
+    rig.request.operation = PS_OP_CHAT;
+    assert_int_equal(rig_read(&rig, &reading, ps_slice_cstr(body), &(struct cut){.at = 0}), 0);
+    assert_int_equal(ps_dialect_encode(ps_dialect_find("openai"), &rig.request, &options,
+                                       &rig.arena, &encoded, &rig.fault),
+                     0);
+    rig_deinit(&rig);
+    return encoded.memo;
+}
+
+static bool on_event(void *arg, const struct ps_event *event)
+{
+    return tell(arg, *event);
+}
+
+static void cross(bool stream, const char *body, const char *expected, size_t at)
+{
+    const struct ps_decoder_options options = {
+        .operation = PS_OP_CHAT,
+        .front = PS_FAMILY_COHERE,
+        .stream = stream,
+        .fields = true,
+        .memo = memo_of_request(),
+        .id = PS_SLICE_LIT("gen_01"),
+        .content_type =
+            stream ? PS_SLICE_LIT("text/event-stream") : PS_SLICE_LIT("application/json"),
+        .event_bytes = OUT_BYTES,
+    };
+    struct ps_decoder *decoder;
+    struct front front;
+    struct rig rig;
+
+    rig_init(&rig);
+    front_init(&front, &rig, PS_OP_CHAT, stream ? PS_WRITER_STREAM : PS_WRITER_WHOLE, OUT_BYTES);
+    decoder = ps_decoder_new(ps_dialect_find("openai"), &options, &rig.arena, on_event, &front);
+    assert_non_null(decoder);
+    assert_int_equal(ps_decoder_feed(decoder, body, at), PS_DECODE_OK);
+    assert_int_equal(ps_decoder_feed(decoder, body + at, strlen(body) - at), PS_DECODE_OK);
+    assert_int_equal(ps_decoder_finish(decoder), PS_DECODE_OK);
+    expect(&front, expected);
+    ps_decoder_free(decoder);
+    front_deinit(&front);
+    rig_deinit(&rig);
+}
+
+static void takes_logprobs_from_openai(void **state)
+{
+#define TOKEN(text, number, bytes)                                                                 \
+    "{\"token\":\"" text "\",\"logprob\":" number ",\"bytes\":" bytes ",\"top_logprobs\":[]}"
+#define CHUNK(text, token)                                                                         \
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" text                              \
+    "\"},\"logprobs\":{\"content\":[" token "]},\"finish_reason\":null}]}\n\n"
+    static const char stream[] =
+        CHUNK("a", TOKEN("a", "-0.5", "null")) CHUNK("b", TOKEN("?", "-99999", "[98]")) CHUNK(
+            "c",
+            "7") "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+                 "data: [DONE]\n\n";
+    static const char whole[] = "{\"choices\":[{\"index\":0,\"message\":{\"content\":\"ab\"},"
+                                "\"logprobs\":{\"content\":[" TOKEN("a", "-0.5", "null") "," TOKEN(
+                                    "?", "-99999", "[98]") "]},\"finish_reason\":\"stop\"}]}";
+
+    (void)state;
+    for (size_t at = 0; at < sizeof(stream) - 1; at++) {
+        cross(true, stream,
+              START OPEN(0, "text") DELTA("content-delta", 0, "content", "{\"text\":\"a\"}",
+                                          ",\"logprobs\":" CHANCE("a", "-0.5"))
+                  DELTA("content-delta", 0, "content", "{\"text\":\"b\"}",
+                        ",\"logprobs\":" CHANCE("b", "-9999.0")) TEXT(0, "c") CLOSE(0)
+                      END("COMPLETE", ""),
+              at);
+    }
+    for (size_t at = 0; at < sizeof(whole) - 1; at++) {
+        cross(false, whole,
+              WHOLE("COMPLETE", ",\"content\":[" ITEM("text", "ab") "]",
+                    ",\"logprobs\":[" CHANCE("a", "-0.5") "," CHANCE("b", "-9999.0") "]"),
+              at);
+    }
+}
+
 static void refuses_mixed_calls(void **state)
 {
     static const struct ps_event_tool f = {.id = PS_SLICE_INIT("t"), .name = PS_SLICE_INIT("f")};
@@ -780,6 +869,7 @@ int main(void)
         cmocka_unit_test(writes_thoughts_and_calls),
         cmocka_unit_test(writes_sources),
         cmocka_unit_test(writes_logprobs),
+        cmocka_unit_test(takes_logprobs_from_openai),
         cmocka_unit_test(refuses_mixed_calls),
         cmocka_unit_test(holds_no_more_than_it_may),
         cmocka_unit_test(writes_vectors_and_ranks),
