@@ -387,12 +387,20 @@ void ps_writer_free(struct ps_writer *writer)
     }
 }
 
+static const char *stream_type(const struct ps_writer *writer)
+{
+    const struct ps_dialect *dialect = writer->dialect;
+    const char *type = dialect->writer_type != NULL ? dialect->writer_type(writer) : NULL;
+
+    type = type != NULL ? type : dialect->stream_type;
+    return type != NULL ? type : "text/event-stream; charset=utf-8";
+}
+
 const char *ps_writer_content_type(const struct ps_writer *writer)
 {
     switch (writer->options.mode) {
     case PS_WRITER_STREAM:
-        return writer->dialect->stream_type != NULL ? writer->dialect->stream_type
-                                                    : "text/event-stream; charset=utf-8";
+        return stream_type(writer);
     case PS_WRITER_TEXT:
         return "text/plain; charset=utf-8";
     case PS_WRITER_WHOLE:

@@ -86,6 +86,8 @@ struct ps_dialect {
                               struct ps_buf *out);
     const char *ping;        /* keeps its streams alive; "": nothing can; NULL: a comment of SSE */
     const char *stream_type; /* content type of its streams; NULL: text/event-stream */
+    /* Where that hangs on the request; returns NULL: as stream_type says */
+    const char *(*writer_type)(const struct ps_writer *writer);
     /* Lists of models. NULL: in OpenAI's shape */
     const char *models_begin;
     void (*write_model)(const struct ps_model_info *model, struct ps_buf *out);

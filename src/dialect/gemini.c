@@ -7,7 +7,8 @@
 
 static int init(void)
 {
-    if (ps_gemini_decoder_global_init() != 0 || ps_gemini_fault_global_init() != 0) {
+    if (ps_gemini_decoder_global_init() != 0 || ps_gemini_tap_global_init() != 0 ||
+        ps_gemini_fault_global_init() != 0 || ps_gemini_reader_global_init() != 0) {
         return -1; /* the caller undoes */
     }
     return 0;
@@ -16,7 +17,9 @@ static int init(void)
 static void deinit(void)
 {
     ps_gemini_decoder_global_deinit();
+    ps_gemini_tap_global_deinit();
     ps_gemini_fault_global_deinit();
+    ps_gemini_reader_global_deinit();
 }
 
 /* {"models":[{"name":"models/gemini-…",…}]}: the collection is no part of what clients call it. */
@@ -60,6 +63,24 @@ int ps_gemini_models(struct ps_slice body,
     return 0;
 }
 
+/* What a model can do is not known: clients that look at the list leave none out. */
+static void write_model(const struct ps_model_info *model, struct ps_buf *out)
+{
+    struct ps_json_out json = ps_json_out(out);
+
+    ps_out_open(&json, '{');
+    ps_out_key(&json, "name");
+    ps_out_string_begin(&json);
+    ps_out_string_plain(&json, PS_SLICE_LIT("models/"));
+    ps_out_string_text(&json, model->id);
+    ps_out_string_end(&json);
+    ps_out_member_text(&json, "displayName", model->id);
+    ps_out_member(&json, "supportedGenerationMethods",
+                  PS_SLICE_LIT("[\"generateContent\",\"streamGenerateContent\",\"countTokens\","
+                               "\"embedContent\",\"batchEmbedContents\"]"));
+    ps_out_close(&json, '}');
+}
+
 #define OPERATIONS (PS_FOR(PS_OP_CHAT) | PS_FOR(PS_OP_COUNT_TOKENS) | PS_FOR(PS_OP_EMBED))
 
 const struct ps_dialect ps_dialect_gemini = {
@@ -69,6 +90,26 @@ const struct ps_dialect ps_dialect_gemini = {
     .credential_prefix = "",
     .global_init = init,
     .global_deinit = deinit,
+    .reader_size = sizeof(struct ps_gemini_reader),
+    .reader_init = ps_gemini_reader_init,
+    .reader_feed = ps_gemini_reader_feed,
+    .reader_finish = ps_gemini_reader_finish,
+    .reads = OPERATIONS,
+    .neutral = ps_gemini_neutral,
+    .writer_size = sizeof(struct ps_gemini_writer),
+    .writes = OPERATIONS,
+    .writer_init = ps_gemini_writer_init,
+    .writer_deinit = ps_gemini_writer_deinit,
+    .writer_event = ps_gemini_writer_event,
+    .writer_end = ps_gemini_writer_end,
+    .writer_fail = ps_gemini_writer_fail,
+    .writer_type = ps_gemini_writer_type,
+    .write_fault = ps_gemini_write_fault,
+    .write_fault_event = ps_gemini_write_fault_event,
+    .ping = "", /* its clients take a comment for an answer */
+    .models_begin = "{\"models\":[",
+    .write_model = write_model,
+    .own = OPERATIONS,
     .translates = OPERATIONS,
     .encode = ps_gemini_encode,
     .encode_neutral = ps_gemini_encode_neutral,

@@ -9,7 +9,8 @@
  * whole when every candidate has said why it ended. Ways to fail: an error instead of a piece
  * (FAULT), an event that is no JSON or above the limit, or an end before that (BROKEN). A whole
  * answer is gathered, and told when it has proved whole; one that is an array is a stream of an
- * upstream that was asked for none, and is told piece by piece.
+ * upstream that was asked for none, and is told piece by piece. What the front relays is not
+ * gathered, but looked at as it passes (gemini_tap.c).
  */
 
 static const struct ps_json_path list[PS_GEMINI_VALUES] = {
@@ -66,6 +67,7 @@ int ps_gemini_decoder_init(struct ps_decoder *base, struct ps_slice content_type
     ps_sse_init(&decoder->sse, base->options.event_bytes, false, on_sse, decoder);
     ps_buf_init(&decoder->text, base->options.event_bytes);
     ps_buf_init(&decoder->body, base->options.event_bytes);
+    ps_gemini_tap_init(decoder);
     return 0;
 }
 
@@ -187,7 +189,12 @@ static bool on_sse(void *arg, const struct ps_sse_event *event)
         decoder->choice_count = 0;
         return false;
     }
-    return on_data(decoder, event->data);
+    if (!on_data(decoder, event->data)) {
+        return false;
+    }
+    /* What says nothing passes as well. */
+    return decoder->base.options.fields || decoder->base.raw.len == 0 ||
+           ps_decoder_emit_kind(&decoder->base, PS_EVENT_OPAQUE);
 }
 
 static enum ps_decode finish_stream(struct ps_gemini_decoder *decoder)
@@ -345,6 +352,9 @@ enum ps_decode ps_gemini_decoder_feed(struct ps_decoder *base, const char *ptr, 
 {
     struct ps_gemini_decoder *decoder = (struct ps_gemini_decoder *)base;
 
+    if (!decoder->is_stream && !base->options.fields) {
+        return ps_gemini_tap_feed(decoder, ptr, len);
+    }
     if (!decoder->is_stream) {
         ps_buf_append(&decoder->body, ptr, len);
         return decoder->body.failed
@@ -368,5 +378,7 @@ enum ps_decode ps_gemini_decoder_finish(struct ps_decoder *base)
 {
     struct ps_gemini_decoder *decoder = (struct ps_gemini_decoder *)base;
 
-    return decoder->is_stream ? finish_stream(decoder) : finish_body(decoder);
+    return decoder->is_stream     ? finish_stream(decoder)
+           : base->options.fields ? finish_body(decoder)
+                                  : ps_gemini_tap_finish(decoder);
 }

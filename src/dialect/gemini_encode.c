@@ -8,7 +8,7 @@
 /* ---- the path ---- */
 
 /* Base URLs of Vertex AI have the version in their middle. */
-static const char *version_of(struct ps_slice base_path)
+const char *ps_gemini_version(struct ps_slice base_path)
 {
     for (size_t i = 0; i + 2 < base_path.len; i++) {
         const char *at = base_path.ptr + i;
@@ -21,11 +21,10 @@ static const char *version_of(struct ps_slice base_path)
 }
 
 /* Tuned models are a collection beside "models". */
-static struct ps_slice resource_of(struct ps_encode *encode)
+struct ps_slice ps_gemini_resource(struct ps_slice name, struct ps_arena *arena)
 {
     static const struct ps_slice prefixes[] = {PS_SLICE_INIT("models/"),
                                                PS_SLICE_INIT("tunedModels/")};
-    struct ps_slice name = encode->model;
     struct ps_slice prefix = prefixes[0];
     char *text;
 
@@ -36,12 +35,11 @@ static struct ps_slice resource_of(struct ps_encode *encode)
             break;
         }
     }
-    name = ps_encode_segment(encode->arena, name, false);
+    name = ps_encode_segment(arena, name, false);
     if (name.ptr == NULL) {
         return PS_SLICE_NONE;
     }
-    text = ps_arena_printf(encode->arena, "%.*s%.*s", (int)prefix.len, prefix.ptr, (int)name.len,
-                           name.ptr);
+    text = ps_arena_printf(arena, "%.*s%.*s", (int)prefix.len, prefix.ptr, (int)name.len, name.ptr);
     return ps_slice_cstr(text);
 }
 
@@ -54,8 +52,8 @@ static int set_path(struct ps_encode *encode, struct ps_slice resource, const ch
     if (rest == NULL) {
         return ps_encode_no_memory(encode);
     }
-    return ps_encode_path(encode, version_of(encode->options->base_path), ps_slice_cstr(rest),
-                          query);
+    return ps_encode_path(encode, ps_gemini_version(encode->options->base_path),
+                          ps_slice_cstr(rest), query);
 }
 
 /* ---- tools ---- */
@@ -315,7 +313,7 @@ int ps_gemini_encode_neutral(struct ps_encode *encode)
         return ps_fault_set(encode->fault, PS_FAULT_MISSING_FIELD, "model",
                             "The provider of this model needs its name.");
     }
-    resource = resource_of(encode);
+    resource = ps_gemini_resource(encode->model, encode->arena);
     if (resource.ptr == NULL) {
         return ps_encode_no_memory(encode);
     }
@@ -340,11 +338,13 @@ int ps_gemini_encode_neutral(struct ps_encode *encode)
 int ps_gemini_encode(const struct ps_request *request, const struct ps_encode_options *options,
                      struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault)
 {
-    (void)request; /* only ever for PS_OP_MODELS: nothing is relayed */
+    if (request->operation != PS_OP_MODELS) {
+        return ps_gemini_own(request, options, arena, ret, ret_fault);
+    }
     *ret = (struct ps_encoded){
         .method = "GET",
-        .path = ps_slice_cstr(
-            ps_arena_printf(arena, "%s/models?pageSize=1000", version_of(options->base_path))),
+        .path = ps_slice_cstr(ps_arena_printf(arena, "%s/models?pageSize=1000",
+                                              ps_gemini_version(options->base_path))),
         .accept = PS_SLICE_LIT("application/json"),
     };
     return ret->path.ptr != NULL ? 0 : ps_body_out_of_memory(ret_fault);

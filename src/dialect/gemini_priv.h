@@ -11,8 +11,10 @@
 #include "penstock/base/json_scan.h"
 #include "penstock/base/sse.h"
 
-/* Google's Gemini API (generateContent and its like). A back only: every request comes through the
- * neutral form. */
+/*
+ * Google's Gemini API (generateContent and its like): a back for every front, by the neutral form,
+ * and a door of its own, whose requests are relayed byte for byte to a back of the family.
+ */
 
 /* ps_encoded.memo: what the decoder has to know */
 #define PS_GEMINI_SERIAL    1U /* only the first tool call of an answer was asked for */
@@ -21,9 +23,13 @@
 /* ---- gemini_encode.c, gemini_config.c, gemini_turns.c ---- */
 
 int ps_gemini_encode_neutral(struct ps_encode *encode);
-/* The gateway's own question for the list of models. */
+/* What is relayed, and the gateway's own question for the list of models. */
 int ps_gemini_encode(const struct ps_request *request, const struct ps_encode_options *options,
                      struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault);
+/* "/v1beta", unless the base URL has a version. */
+const char *ps_gemini_version(struct ps_slice base_path);
+/* A model's name as it stands in a path, "models/x"; ptr NULL when memory is short. */
+struct ps_slice ps_gemini_resource(struct ps_slice name, struct ps_arena *arena);
 /* Members "systemInstruction" and "contents". */
 int ps_gemini_encode_turns(struct ps_encode *encode);
 /* Member "generationConfig", and what of a request has no place at all. */
@@ -34,7 +40,7 @@ int ps_gemini_encode_config(struct ps_encode *encode);
  */
 bool ps_gemini_has_levels(const struct ps_encode *encode);
 
-/* ---- gemini_decoder.c, gemini_said.c ---- */
+/* ---- gemini_decoder.c ---- */
 
 /* What we look for in an answer, or in one event of a stream, which is an answer as well. */
 enum ps_gemini_value {
@@ -70,8 +76,25 @@ struct ps_gemini_choice {
     char word[PS_GEMINI_WORD]; /* the reason for its end, "" until it is known */
 };
 
+/* A whole answer that passes, looked at on its way. */
+#define PS_GEMINI_TAIL   512 /* bytes of a value at most, should it be cut */
+#define PS_GEMINI_NUMBER 24
+struct ps_gemini_tap {
+    struct ps_json_scan scan;
+    struct ps_slice piece; /* at hand */
+    uint64_t start;        /* offset of it */
+    char tail[PS_GEMINI_TAIL];
+    size_t tail_len;
+    char numbers[PS_GEMINI_COUNTS + 1][PS_GEMINI_NUMBER]; /* raw; the last is countTokens' */
+    struct ps_slice told[PS_GEMINI_COUNTS + 1];
+    char error[2 * PS_GEMINI_TAIL]; /* its members as they came, JSON */
+    bool is_error;
+    bool said; /* a part has come in this piece */
+};
+
 struct ps_gemini_decoder {
     struct ps_decoder base;
+    struct ps_gemini_tap tap;
     bool is_stream;
     bool finishing; /* the stream's framing has ended */
     bool started;
@@ -97,6 +120,16 @@ enum ps_decode ps_gemini_out_of_memory(struct ps_gemini_decoder *decoder);
 bool ps_gemini_text_begin(struct ps_gemini_decoder *decoder, size_t len);
 /* A raw string unescaped, until the next ps_gemini_text_begin; empty when it is none. */
 struct ps_slice ps_gemini_text(struct ps_gemini_decoder *decoder, struct ps_slice raw);
+/* ---- gemini_tap.c ---- */
+
+int ps_gemini_tap_global_init(void);
+void ps_gemini_tap_global_deinit(void);
+void ps_gemini_tap_init(struct ps_gemini_decoder *decoder);
+enum ps_decode ps_gemini_tap_feed(struct ps_gemini_decoder *decoder, const char *ptr, size_t len);
+enum ps_decode ps_gemini_tap_finish(struct ps_gemini_decoder *decoder);
+
+/* ---- gemini_said.c ---- */
+
 /* Tells what decoder->found has of a conversation. False: stop. */
 bool ps_gemini_say(struct ps_gemini_decoder *decoder);
 /* Whether every choice so far has an end; there is at least one. */
@@ -114,6 +147,150 @@ void ps_gemini_fault_of(int status, struct ps_slice error, struct ps_fault *ret_
 void ps_gemini_fault(int status, struct ps_slice body, struct ps_fault *ret_fault);
 int ps_gemini_fault_global_init(void);
 void ps_gemini_fault_global_deinit(void);
+
+/* ---- the door: gemini_reader.c ---- */
+
+/* ps_request.shape */
+#define PS_GEMINI_ARRAY 1U /* a stream is one JSON array, not events */
+#define PS_GEMINI_BATCH 2U /* vectors of several requests at once */
+
+struct ps_gemini_reader {
+    struct ps_reader base;
+    struct ps_fields fields;
+};
+
+int ps_gemini_reader_global_init(void);
+void ps_gemini_reader_global_deinit(void);
+int ps_gemini_reader_init(struct ps_reader *reader);
+int ps_gemini_reader_feed(struct ps_reader *reader, const char *ptr, size_t len,
+                          struct ps_fault *ret_fault);
+int ps_gemini_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault);
+
+/* ---- the door: gemini_own.c ---- */
+
+/* A request of the family to a target of the family: byte for byte, but for the model's name. */
+int ps_gemini_own(const struct ps_request *request, const struct ps_encode_options *options,
+                  struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault);
+
+/* ---- the door: gemini_front*.c ---- */
+
+int ps_gemini_neutral(const struct ps_request *request, struct ps_arena *arena,
+                      struct ps_neutral *ret, struct ps_fault *ret_fault);
+
+/* Whether a raw key means this name, in camelCase or with underscores: both are taken. */
+bool ps_gemini_key_is(struct ps_slice key, const char *name);
+/* As ps_build_members; names are given in camelCase. */
+int ps_gemini_members(struct ps_neutral_build *build, const struct ps_neutral_at *at,
+                      struct ps_slice object, struct ps_build_member *members, size_t count);
+/* Likewise ps_build_word: words of enumerations are taken in any case. */
+int ps_gemini_word(struct ps_neutral_build *build, const struct ps_neutral_at *at, const char *name,
+                   struct ps_slice raw, const char *const *words, int *ret);
+/* JSON text as a raw string that holds it; ptr NULL with a fault. */
+struct ps_slice ps_gemini_quote(struct ps_neutral_build *build, struct ps_slice text);
+/* "contents" and "systemInstruction"; `top`: what they stand in, NULL at the top of the body. */
+int ps_gemini_contents(struct ps_neutral_build *build, const struct ps_neutral_at *top,
+                       struct ps_slice system, struct ps_slice contents);
+
+/* A part of a turn, as the API has it: which of its kinds, and what is said with it. */
+enum ps_gemini_kind {
+    PS_GEMINI_TEXT,
+    PS_GEMINI_BLOB,
+    PS_GEMINI_FILE,
+    PS_GEMINI_CALL,
+    PS_GEMINI_RESPONSE,
+    PS_GEMINI_OTHER, /* of what runs at the provider */
+};
+struct ps_gemini_part {
+    enum ps_gemini_kind kind;
+    struct ps_slice value;     /* raw; TEXT: a string, or nothing but its signature */
+    struct ps_slice signature; /* RAW string */
+    bool thought;
+};
+int ps_gemini_read_part(struct ps_neutral_build *build, const struct ps_neutral_at *at,
+                        struct ps_slice raw, struct ps_gemini_part *ret);
+/* A BLOB or FILE as a part of the neutral form. */
+int ps_gemini_read_media(struct ps_neutral_build *build, const struct ps_gemini_part *from,
+                         struct ps_neutral_part *part);
+/* What a function gave back, without the call it belongs to. */
+int ps_gemini_read_response(struct ps_neutral_build *build, const struct ps_neutral_at *at,
+                            struct ps_slice raw, struct ps_neutral_result *result,
+                            struct ps_slice *ret_name);
+
+int ps_gemini_tools(struct ps_neutral_build *build, const struct ps_neutral_at *top,
+                    struct ps_slice tools, struct ps_slice config);
+int ps_gemini_config(struct ps_neutral_build *build, const struct ps_neutral_at *top,
+                     struct ps_slice raw);
+/* Google's subset of OpenAPI as JSON Schema, a raw object; ptr NULL with a fault. */
+struct ps_slice ps_gemini_schema(struct ps_neutral_build *build, struct ps_slice raw);
+int ps_gemini_inputs(struct ps_neutral_build *build);
+
+/* ---- the door: gemini_writer.c ---- */
+
+struct ps_gemini_answer;
+struct ps_gemini_writer {
+    struct ps_writer base;
+    bool is_array;
+    bool started; /* the first piece of a stream has gone out */
+    size_t held;  /* bytes of all choices */
+    struct ps_gemini_answer *choices[PS_GEMINI_CHOICES]; /* owned; NULL: it has said nothing */
+    struct ps_usage usage;
+    struct ps_buf vectors; /* their JSON, one after the other */
+    struct ps_buf places;  /* where in it each lies */
+};
+
+int ps_gemini_writer_init(struct ps_writer *writer);
+void ps_gemini_writer_deinit(struct ps_writer *writer);
+int ps_gemini_writer_event(struct ps_writer *writer, const struct ps_event *event,
+                           struct ps_buf *out, struct ps_fault *ret_fault);
+void ps_gemini_writer_end(struct ps_writer *writer, const struct ps_answer_info *info,
+                          struct ps_buf *out);
+void ps_gemini_writer_fail(struct ps_writer *writer, const struct ps_fault *fault,
+                           struct ps_buf *out);
+const char *ps_gemini_writer_type(const struct ps_writer *writer);
+
+/* ---- the door: gemini_answer.c ---- */
+
+/* One choice's answer in the making: what waits until it can be written. */
+struct ps_gemini_answer {
+    struct ps_buf parts; /* JSON, commas between; the last may still grow */
+    struct ps_buf tail;  /* of the open thought: its signature */
+    struct ps_buf calls; /* struct ps_gemini_open_call, in the order they began */
+    size_t call_bytes;
+    uint32_t told_calls;  /* calls of a lower number have been written: nothing may be added */
+    struct ps_buf chunks; /* sources, JSON */
+    struct ps_buf chosen; /* log probabilities, JSON */
+    struct ps_buf top;
+    double logprobs; /* their sum */
+    uint32_t logprob_count;
+    enum {
+        PS_GEMINI_NONE_OPEN,
+        PS_GEMINI_TEXT_OPEN,
+        PS_GEMINI_THOUGHT_OPEN,
+    } open;
+    uint32_t block; /* of the open thought */
+    bool said;      /* anything but an end */
+    bool refused;   /* in words of a refusal */
+    enum ps_finish finish;
+};
+
+struct ps_gemini_answer *ps_gemini_answer_new(size_t max); /* NULL: memory */
+void ps_gemini_answer_free(struct ps_gemini_answer *answer);
+/* What it holds, and whether memory was short for that. */
+size_t ps_gemini_answer_bytes(const struct ps_gemini_answer *answer);
+bool ps_gemini_answer_failed(const struct ps_gemini_answer *answer);
+/* Adds what an event of this choice says; -1 with a fault. */
+int ps_gemini_answer_add(struct ps_gemini_answer *answer, const struct ps_event *event,
+                         struct ps_fault *ret_fault);
+/* Calls wait until something else comes, since their fragments may be mixed: now they are parts. */
+void ps_gemini_answer_settle(struct ps_gemini_answer *answer);
+/* A candidate with all parts so far, which are then forgotten; `ends`: with the reason. */
+void ps_gemini_answer_write(struct ps_gemini_answer *answer, uint32_t index, bool ends,
+                            struct ps_json_out *out);
+
+void ps_gemini_write_fault(const struct ps_fault *fault, struct ps_slice request_id,
+                           struct ps_buf *out);
+void ps_gemini_write_fault_event(const struct ps_fault *fault, struct ps_slice request_id,
+                                 struct ps_buf *out);
 
 /* ---- gemini.c ---- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "json_out.h"
 
+#include "penstock/base/json_scan.h"
 #include "penstock/base/mem.h"
 
 /* ---- values ---- */
@@ -113,6 +114,25 @@ void ps_out_member_bool(struct ps_json_out *out, const char *name, bool value)
 }
 
 /* ---- strings of pieces ---- */
+
+void ps_out_arguments(struct ps_json_out *out, struct ps_slice text)
+{
+    static const struct ps_json_limits limits = {PS_JSON_MAX_DEPTH, 1000000};
+    struct ps_json_scan scan;
+
+    ps_json_scan_init(&scan, NULL, &limits, NULL, NULL);
+    if (text.len == 0) {
+        ps_out_raw(out, PS_SLICE_LIT("{}"));
+    } else if (ps_json_scan_feed(&scan, text.ptr, text.len) == PS_JSON_OK &&
+               ps_json_scan_finish(&scan) == PS_JSON_OK && scan.root == PS_JSON_OBJECT) {
+        ps_out_raw(out, text);
+    } else {
+        ps_out_open(out, '{');
+        ps_out_key(out, "INVALID_JSON");
+        ps_out_text(out, text);
+        ps_out_close(out, '}');
+    }
+}
 
 void ps_out_string_begin(struct ps_json_out *out)
 {
