@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "anthropic_priv.h"
 
-/* Requests that came in this family go out byte for byte, but for the model's name. */
+/* Requests that came in this family go out byte for byte, but for the model's name, and for what
+ * other models have signed. */
 
 struct ps_slice ps_anthropic_version(const struct ps_dialect_settings *settings)
 {
@@ -33,6 +34,8 @@ int ps_anthropic_encode(const struct ps_request *request, const struct ps_encode
                         struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault)
 {
     struct ps_dialect_header *header = ps_arena_alloc(arena, sizeof(*header));
+    struct ps_edit *edits;
+    size_t count;
 
     *ret = (struct ps_encoded){.method = "GET", .path = path_of(request, options, arena)};
     if (header == NULL || ret->path.ptr == NULL) {
@@ -55,5 +58,8 @@ int ps_anthropic_encode(const struct ps_request *request, const struct ps_encode
     ret->content_type = PS_SLICE_LIT("application/json");
     ret->has_body = true;
     ret->stream = request->stream;
-    return ps_own_body(request, options->model, arena, ret, ret_fault);
+    if (ps_anthropic_foreign(request, arena, &edits, &count) != 0) {
+        return ps_body_out_of_memory(ret_fault);
+    }
+    return ps_own_body_edited(request, options->model, edits, count, arena, ret, ret_fault);
 }

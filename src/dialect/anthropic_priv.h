@@ -84,6 +84,9 @@ void ps_anthropic_writer_end(struct ps_writer *writer, const struct ps_answer_in
 
 int ps_anthropic_encode(const struct ps_request *request, const struct ps_encode_options *options,
                         struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault);
+/* anthropic_foreign.c: what cuts the thoughts of other models out of a body. 0, or -1: memory. */
+int ps_anthropic_foreign(const struct ps_request *request, struct ps_arena *arena,
+                         struct ps_edit **ret_edits, size_t *ret_count);
 int ps_anthropic_encode_neutral(struct ps_encode *encode);
 /* "anthropic-version" as configured, or the default. */
 struct ps_slice ps_anthropic_version(const struct ps_dialect_settings *settings);

@@ -36,6 +36,10 @@ int ps_encode_translate(const struct ps_dialect *dialect, struct ps_request *req
  * it replaced, or put in where there is none; `model` len 0: as it is. own.c */
 int ps_own_body(const struct ps_request *request, struct ps_slice model, struct ps_arena *arena,
                 struct ps_encoded *ret, struct ps_fault *ret_fault);
+/* The same, with more edits of it, in order, none of them about the model's name. */
+int ps_own_body_edited(const struct ps_request *request, struct ps_slice model,
+                       const struct ps_edit *edits, size_t count, struct ps_arena *arena,
+                       struct ps_encoded *ret, struct ps_fault *ret_fault);
 
 /* Whether a client's query can stand in a URL as it is. */
 bool ps_query_is_sane(struct ps_slice query);

@@ -24,9 +24,33 @@ static struct ps_slice model_text(struct ps_slice model, const char *before, con
     return text;
 }
 
-static int edit_body(const struct ps_request *request, struct ps_slice model,
-                     struct ps_arena *arena, struct ps_encoded *ret)
+/* All edits of the body, in order; none overlaps the model. */
+static int put_in_order(const struct ps_edit *model, const struct ps_edit *edits, size_t count,
+                        struct ps_arena *arena, struct ps_edit **ret)
 {
+    struct ps_edit *all = ps_arena_side(arena, count + 1, sizeof(*all));
+    size_t before = 0;
+
+    if (all == NULL) {
+        return -1;
+    }
+    while (before < count && edits[before].start < model->start) {
+        all[before] = edits[before];
+        before++;
+    }
+    all[before] = *model;
+    for (size_t i = before; i < count; i++) {
+        all[i + 1] = edits[i];
+    }
+    *ret = all;
+    return 0;
+}
+
+static int edit_body(const struct ps_request *request, struct ps_slice model,
+                     const struct ps_edit *edits, size_t count, struct ps_arena *arena,
+                     struct ps_encoded *ret)
+{
+    struct ps_edit *all;
     bool given = request->model_span.end != 0;
     struct ps_edit edit = {.text = PS_SLICE_NONE};
     uint64_t brace = 0;
@@ -34,7 +58,7 @@ static int edit_body(const struct ps_request *request, struct ps_slice model,
     bool empty;
 
     if (model.len == 0 || (given && ps_slice_eq(model, request->model))) {
-        return ps_request_parts(request->body, NULL, 0, arena, &ret->parts, &ret->part_count,
+        return ps_request_parts(request->body, edits, count, arena, &ret->parts, &ret->part_count,
                                 &ret->length);
     }
     if (given) {
@@ -48,15 +72,24 @@ static int edit_body(const struct ps_request *request, struct ps_slice model,
         edit = (struct ps_edit){brace + 1, brace + 1,
                                 model_text(model, "\"model\":", empty ? "" : ",", arena)};
     }
-    if (edit.text.ptr == NULL) {
+    if (edit.text.ptr == NULL || put_in_order(&edit, edits, count, arena, &all) != 0) {
         return -1;
     }
-    return ps_request_parts(request->body, &edit, 1, arena, &ret->parts, &ret->part_count,
+    return ps_request_parts(request->body, all, count + 1, arena, &ret->parts, &ret->part_count,
                             &ret->length);
+}
+
+int ps_own_body_edited(const struct ps_request *request, struct ps_slice model,
+                       const struct ps_edit *edits, size_t count, struct ps_arena *arena,
+                       struct ps_encoded *ret, struct ps_fault *ret_fault)
+{
+    return edit_body(request, model, edits, count, arena, ret) == 0
+               ? 0
+               : ps_body_out_of_memory(ret_fault);
 }
 
 int ps_own_body(const struct ps_request *request, struct ps_slice model, struct ps_arena *arena,
                 struct ps_encoded *ret, struct ps_fault *ret_fault)
 {
-    return edit_body(request, model, arena, ret) == 0 ? 0 : ps_body_out_of_memory(ret_fault);
+    return ps_own_body_edited(request, model, NULL, 0, arena, ret, ret_fault);
 }

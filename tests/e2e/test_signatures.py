@@ -137,6 +137,10 @@ def test_gemini_behind_messages(pair, messages, stream):
     fake.then(GEMINI_DONE)
     assert messages_turn(messages, "g", history, False)["content"][0]["text"] == "Sunny."
     assert model_parts(fake) == [[CALL]]
+    # Claude goes on, asked byte for byte but for what it did not think.
+    fake.then(CLAUDE_DONE)
+    messages_turn(messages, "c", history, False)
+    assert fake.last.json()["messages"] == [USER, {**said, "content": said["content"][2:]}, MESSAGES_RESULT]
 
 
 def test_gemini_behind_responses(pair, chat):

@@ -338,6 +338,70 @@ static void test_thinking_goes_on(void **state)
     }
 }
 
+/* ---- relayed to Anthropic's API ---- */
+
+#define OTHER(text)                                                                                \
+    "{\"signature\":\"penstock.none.s.\",\"thinking\":\"" text "\",\"type\":\"thinking\"}"
+#define CALLED_BEFORE "{ \"type\":\"redacted_thinking\",\"data\":\"penstock.gemini.c.Zw==\" }"
+#define OWN           "{\"type\":\"thinking\",\"thinking\":\"x\",\"signature\":\"YQ==\"}"
+#define TEXT          "{\"type\":\"text\",\"text\":\"\\\"penstock.gemini.c.\"}"
+#define SAID(blocks)  "{\"role\":\"assistant\", \"content\" : [" blocks "]}"
+#define BODY(model, messages)                                                                      \
+    "{\"model\":\"" model "\",\"max_tokens\":9,\"messages\": [" messages " ]}"
+#define BEHIND(model, messages)                                                                    \
+    "{\"messages\":[" messages "],\"max_tokens\":9,\"model\":\"" model "\" }"
+
+/* Every byte stays but those of other models' thoughts. */
+static void test_cut_where_relayed(void **state)
+{
+    static const char *const rows[][2] = {
+        {BODY("a", USER "," SAID(OWN "," TEXT)), BODY("m", USER "," SAID(OWN "," TEXT))},
+        {BODY("a", USER "," SAID(OTHER("a") " , " TEXT)), BODY("m", USER "," SAID(TEXT))},
+        {BODY("a", USER " , " SAID(OTHER("a") "," CALLED_BEFORE "," OWN "," TEXT)),
+         BODY("m", USER " , " SAID(OWN "," TEXT))},
+        {BEHIND("a", USER "," SAID(OWN " ," OTHER("a") "\n"
+                                                       "," CALLED_BEFORE ", " TEXT)),
+         BEHIND("m", USER "," SAID(OWN ", " TEXT))},
+        {BEHIND("a", USER "," SAID(TEXT "," CALLED_BEFORE " ") "," USER),
+         BEHIND("m", USER "," SAID(TEXT " ") "," USER)},
+        {BODY("a",
+              USER "," SAID(OTHER("a") "," CALLED_BEFORE) ", " USER "," SAID(OTHER("b") "," TEXT)),
+         BODY("m", USER ", " USER "," SAID(TEXT))},
+        {BODY("a", SAID(OTHER("a")) " , " USER), BODY("m", USER)},
+        {BODY("a", USER "," SAID("")), BODY("m", USER "," SAID(""))},
+        {BODY("m", USER "," SAID(OTHER("a") "," TEXT)), BODY("m", USER "," SAID(TEXT))},
+        /* not where it means anything */
+        {BODY("a", "{\"role\":\"user\",\"content\":\"penstock.none.s.\"}"),
+         BODY("m", "{\"role\":\"user\",\"content\":\"penstock.none.s.\"}")},
+    };
+    const struct ps_reader_options reading = {.operation = PS_OP_CHAT};
+    const struct ps_encode_options options = {.model = PS_SLICE_LIT("m")};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        for (size_t shift = 0; shift <= strlen(rows[i][0]); shift++) {
+            struct ps_encoded encoded;
+            struct rig rig;
+            char *text;
+
+            rig_init(&rig);
+            rig.request.family = PS_FAMILY_ANTHROPIC;
+            rig.request.operation = PS_OP_CHAT;
+            if (rig_read(&rig, &reading, ps_slice_cstr(rows[i][0]),
+                         &(struct cut){.shift = shift}) != 0 ||
+                ps_dialect_encode(ps_dialect_find("anthropic"), &rig.request, &options, &rig.arena,
+                                  &encoded, &rig.fault) != 0) {
+                fail_msg("%s: %s", rows[i][0], rig.fault.message);
+            }
+            assert_true(encoded.relayed);
+            text = rig_join(&encoded);
+            assert_string_equal(text + strspn(text, " "), rows[i][1]);
+            free(text);
+            rig_deinit(&rig);
+        }
+    }
+}
+
 /* ---- clients that keep bytes ---- */
 
 static int note(struct ps_writer *writer, const struct ps_event *event, struct ps_buf *out,
@@ -414,6 +478,7 @@ int main(void)
         cmocka_unit_test(test_shown),
         cmocka_unit_test(test_given_back),
         cmocka_unit_test(test_thinking_goes_on),
+        cmocka_unit_test(test_cut_where_relayed),
         cmocka_unit_test(test_kept_as_bytes),
     };
 
