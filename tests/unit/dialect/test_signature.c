@@ -92,6 +92,11 @@ static char *answer(const char *row, enum ps_family door, const char *body)
 #define OPENAI(message)                                                                            \
     "{\"choices\":[{\"index\":0,\"message\":" message ",\"finish_reason\":\"tool_calls\"}]}"
 
+/* "penstock.anthropic.s.YQ+/", "…r.YR+/" and "penstock.openai.c.bw+/" as base64 */
+#define ANTHROPIC_BYTES "cGVuc3RvY2suYW50aHJvcGljLnMuWVErLw=="
+#define HIDDEN_BYTES    "cGVuc3RvY2suYW50aHJvcGljLnIuWVIrLw=="
+#define OPENAI_BYTES    "cGVuc3RvY2sub3BlbmFpLmMuYncrLw=="
+
 struct said {
     const char *row;
     const char *body;
@@ -136,6 +141,15 @@ static void test_shown(void **state)
          {"{\"type\":\"redacted_thinking\",\"data\":\"penstock.openai.c.bw+/\"},{\"type\":"
           "\"tool_use\""}},
         {"openai", OPENAI(OPENAI_SAID), PS_FAMILY_OPENAI, {"\"thought_signature\":\"bw+/\""}},
+        {"anthropic",
+         ANTHROPIC(ANTHROPIC_SAID),
+         PS_FAMILY_GEMINI,
+         {"\"thoughtSignature\":\"" ANTHROPIC_BYTES "\"",
+          "\"thoughtSignature\":\"" HIDDEN_BYTES "\""}},
+        {"openai",
+         OPENAI(OPENAI_SAID),
+         PS_FAMILY_GEMINI,
+         {"\"thoughtSignature\":\"" OPENAI_BYTES "\""}},
         {"openai",
          OPENAI(OPENAI_SAID),
          PS_FAMILY_RESPONSES,
@@ -206,6 +220,13 @@ static char *ask(enum ps_family door, const char *to, const char *model, const c
     "\"},"
 #define SUMMARY "{\"type\":\"summary_text\",\"text\":\"hm\"}"
 
+#define CONTENTS(parts)                                                                            \
+    "{\"contents\":[{\"role\":\"user\",\"parts\":[{\"text\":\"hi\"}]},{\"role\":\"model\","        \
+    "\"parts\":[" parts "{\"functionCall\":{\"id\":\"c1\",\"name\":\"f\",\"args\":{}}}]},{"        \
+                        "\"role\":\"user\",\"parts\":["                                            \
+    "{\"functionResponse\":{\"id\":\"c1\",\"name\":\"f\",\"response\":{\"output\":\"r\"}}}]}]}"
+#define THOUGHT_PART(text, signature)                                                              \
+    "{\"text\":\"" text "\",\"thought\":true,\"thoughtSignature\":\"" signature "\"},"
 #define CALLED(signature)                                                                          \
     "{\"role\":\"model\",\"parts\":[{\"functionCall\":{\"id\":\"c1\",\"name\":\"f\",\"args\":{}}," \
     "\"thoughtSignature\":\"" signature "\"}]}"
@@ -270,6 +291,11 @@ static const struct turn turns[] = {
     {PS_FAMILY_RESPONSES, RESPONSES(SUMMED("", "penstock.openai.c.bw+/")), "openai",
      CALLS(EXTRA("bw+/"))},
     {PS_FAMILY_ANTHROPIC, MESSAGES(HIDDEN("penstock.openai.c.bw+/")), "gemini", CALLED(LOST)},
+    /* Google's clients, which keep bytes */
+    {PS_FAMILY_GEMINI, CONTENTS(THOUGHT_PART("hm", ANTHROPIC_BYTES) THOUGHT_PART("", HIDDEN_BYTES)),
+     "anthropic", TURN THOUGHT("YQ+/") HIDDEN("YR+/") USED},
+    {PS_FAMILY_GEMINI, CONTENTS(THOUGHT_PART("hm", ANTHROPIC_BYTES)), "openai", CALLS("")},
+    {PS_FAMILY_GEMINI, CONTENTS(THOUGHT_PART("hm", "Zw+/")), "anthropic", TURN USED},
     /* tags that are none */
     {PS_FAMILY_OPENAI, CHAT(BLOCKS("penstock.anthropic.x.YQ+/", "penstock."), ""), "anthropic",
      TURN USED},
