@@ -187,29 +187,10 @@ static void start_message(struct ps_anthropic_writer *writer, struct ps_buf *out
 
 /* ---- blocks ---- */
 
-/* A whole answer's arguments must be an object; what a model wrote instead is told as Anthropic's
- * documentation tells clients to hand it back. */
-static void close_input(struct ps_anthropic_writer *writer)
-{
-    static const struct ps_json_limits limits = {PS_JSON_MAX_DEPTH, 1000000};
-    struct ps_slice input = ps_buf_view(&writer->input);
-    struct ps_json_scan scan;
-
-    ps_json_scan_init(&scan, NULL, &limits, NULL, NULL);
-    if (input.len == 0) {
-        ps_buf_cstr(&writer->content, "{}");
-    } else if (ps_json_scan_feed(&scan, input.ptr, input.len) == PS_JSON_OK &&
-               ps_json_scan_finish(&scan) == PS_JSON_OK && scan.root == PS_JSON_OBJECT) {
-        ps_buf_slice(&writer->content, input);
-    } else {
-        ps_buf_cstr(&writer->content, "{\"INVALID_JSON\":");
-        ps_buf_json(&writer->content, input);
-        ps_buf_byte(&writer->content, '}');
-    }
-}
-
 static void close_held(struct ps_anthropic_writer *writer)
 {
+    struct ps_json_out out;
+
     switch (writer->open) {
     case PS_ANTHROPIC_TEXT:
         ps_buf_byte(&writer->content, '"');
@@ -225,7 +206,8 @@ static void close_held(struct ps_anthropic_writer *writer)
                     writer->tail.len > 0 ? ps_buf_view(&writer->tail) : unsigned_thought);
         break;
     case PS_ANTHROPIC_TOOL:
-        close_input(writer);
+        out = ps_json_out(&writer->content);
+        ps_out_arguments(&out, ps_buf_view(&writer->input));
         break;
     case PS_ANTHROPIC_NO_BLOCK:
     case PS_ANTHROPIC_OTHER:
