@@ -123,6 +123,8 @@ static const char *const names[FIELDS] = {
 };
 _Static_assert(FIELDS <= 64, "ps_build_members counts in 64 bits");
 
+#define NOBODY "\xff" /* a name that no member has: it is not UTF-8 */
+
 /* What an operation does not have counts as unknown there. */
 static const unsigned operations[FIELDS] = {
     [MESSAGES] = PS_FOR(PS_OP_CHAT),
@@ -661,8 +663,9 @@ int ps_openai_neutral(const struct ps_request *request, struct ps_arena *arena,
     bool answers = request->operation == PS_OP_CHAT || request->operation == PS_OP_COMPLETE;
 
     for (int i = 0; i < FIELDS; i++) {
-        in.members[i].name =
-            operations[i] == 0 || (operations[i] & PS_FOR(request->operation)) != 0 ? names[i] : "";
+        in.members[i].name = operations[i] == 0 || (operations[i] & PS_FOR(request->operation)) != 0
+                                 ? names[i]
+                                 : NOBODY;
     }
     if (ps_build_begin(&in.build, request, arena, ret, ret_fault) != 0 ||
         ps_build_members(&in.build, NULL, in.build.body, in.members, FIELDS) != 0 ||

@@ -180,8 +180,10 @@ static void check_fixed(struct run *whole, const struct ps_dialect_settings *set
         abort();
     }
     same = again.rc == 0 ? encode(&again, openai, settings, &again_len) : NULL;
-    if (whole->request.family != PS_FAMILY_OPENAI && same == NULL) {
-        free(text); /* other doors allow what this one does not */
+    if (whole->request.family != PS_FAMILY_OPENAI && (same == NULL || settings->self_hosted)) {
+        free(same); /* other doors allow what this one does not; what is unknown there passes, and
+                       may be known here */
+        free(text);
         end(&again);
         return;
     }
