@@ -224,6 +224,8 @@ void ps_inference_fail(struct ps_conn *conn, const struct ps_fault *fault);
 enum ps_family ps_inference_family(const struct ps_conn *conn);
 /* own.c: doors that answer by themselves, when the request is complete. */
 void ps_own_answer(struct ps_conn *conn);
+/* Whose client asks: the door's family, or what a header says of it. */
+enum ps_family ps_own_family(const struct ps_conn *conn);
 
 static inline const struct ps_config *ps_conn_config(const struct ps_conn *conn)
 {

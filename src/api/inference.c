@@ -128,6 +128,9 @@ enum ps_family ps_inference_family(const struct ps_conn *conn)
     if (request->exchange != NULL) {
         return ps_exchange_request(request->exchange)->family;
     }
+    if (request->door != NULL && request->door->kind == PS_DOOR_MODELS) {
+        return ps_own_family(conn);
+    }
     return request->door != NULL ? request->door->family : PS_FAMILY_OPENAI;
 }
 

@@ -44,6 +44,32 @@ static void answer_metrics(struct ps_conn *conn)
     ps_buf_deinit(&out);
 }
 
+/* Clients of several families ask at OpenAI's path, and say who they are by a header. */
+enum ps_family ps_own_family(const struct ps_conn *conn)
+{
+    static const struct {
+        const char *header;
+        struct ps_slice begins;
+        enum ps_family family;
+    } marks[] = {
+        {"anthropic-version", PS_SLICE_INIT(""), PS_FAMILY_ANTHROPIC},
+        {"x-goog-api-client", PS_SLICE_INIT(""), PS_FAMILY_GEMINI},
+        {"x-goog-api-key", PS_SLICE_INIT(""), PS_FAMILY_GEMINI},
+        {"x-fern-sdk-name", PS_SLICE_INIT("cohere"), PS_FAMILY_COHERE},
+    };
+    const struct ps_door *door = conn->request.door;
+    if (door != NULL && door->family != PS_FAMILY_OPENAI) {
+        return door->family;
+    }
+    for (size_t i = 0; conn->request.head != NULL && i < sizeof(marks) / sizeof(marks[0]); i++) {
+        struct ps_slice value = ps_http_value(conn->request.head, marks[i].header, NULL);
+        if (value.len > 0 && ps_slice_starts(value, marks[i].begins)) {
+            return marks[i].family;
+        }
+    }
+    return PS_FAMILY_OPENAI;
+}
+
 static void no_such_model(struct ps_conn *conn, struct ps_slice id)
 {
     struct ps_fault fault;
@@ -53,26 +79,11 @@ static void no_such_model(struct ps_conn *conn, struct ps_slice id)
     ps_reply_fault(conn, &fault);
 }
 
-/* The path is OpenAI's; clients of Anthropic and Cohere, who ask there too, say so by a header. */
-static enum ps_family shape_of(const struct ps_conn *conn)
-{
-    const struct ps_http_head *head = conn->request.head;
-    if (conn->request.door->family != PS_FAMILY_OPENAI) {
-        return conn->request.door->family;
-    }
-    if (ps_http_value(head, "anthropic-version", NULL).len > 0) {
-        return PS_FAMILY_ANTHROPIC;
-    }
-    return ps_slice_starts(ps_http_value(head, "x-fern-sdk-name", NULL), PS_SLICE_LIT("cohere"))
-               ? PS_FAMILY_COHERE
-               : PS_FAMILY_OPENAI;
-}
-
 static void answer_models(struct ps_conn *conn)
 {
     struct ps_slice prefix = ps_slice_cstr(conn->request.door->path); /* ends with '/': of one */
     struct ps_slice path = conn->request.head->path;
-    enum ps_family shape = shape_of(conn);
+    enum ps_family shape = ps_own_family(conn);
     struct ps_buf out;
     ps_buf_init(&out, MODELS_BYTES);
     if (path.len > prefix.len) {

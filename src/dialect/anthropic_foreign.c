@@ -26,29 +26,6 @@ static void cut(struct cuts *cuts, const char *start, const char *end)
     ps_buf_append(&cuts->edits, &edit, sizeof(edit));
 }
 
-/* ---- whether there is any ---- */
-
-static bool has_word(const struct ps_chain *body)
-{
-    char seam[32];
-    size_t left = 0;
-
-    for (size_t at = 0; at < body->len;) {
-        struct ps_slice run = ps_chain_run(body, at, body->len - at);
-        size_t begin = run.len < word.len - 1 ? run.len : word.len - 1;
-
-        memcpy(seam + left, run.ptr, begin); /* what may lie across two blocks */
-        if (memmem(seam, left + begin, word.ptr, word.len) != NULL ||
-            memmem(run.ptr, run.len, word.ptr, word.len) != NULL) {
-            return true;
-        }
-        at += run.len;
-        left = at < word.len - 1 ? at : word.len - 1;
-        ps_chain_copy(body, at - left, left, seam);
-    }
-    return false;
-}
-
 static bool is_foreign(struct ps_slice block)
 {
     struct ps_slice type = ps_raw_member(block, "type");
@@ -135,7 +112,7 @@ int ps_anthropic_foreign(const struct ps_request *request, struct ps_arena *aren
 
     *ret_edits = NULL;
     *ret_count = 0;
-    if (!has_word(request->body)) {
+    if (!ps_own_holds(request->body, word)) {
         return 0;
     }
     body = ps_body_piece(request->body, (struct ps_span){0, request->body->len}, arena);

@@ -32,6 +32,9 @@ int ps_encode_translate(const struct ps_dialect *dialect, struct ps_request *req
                         const struct ps_encode_options *options, struct ps_arena *arena,
                         struct ps_encoded *ret, struct ps_fault *ret_fault);
 
+/* own.c: whether a few bytes (PS_OWN_WORD at most) stand anywhere in a body. */
+#define PS_OWN_WORD 16
+bool ps_own_holds(const struct ps_chain *body, struct ps_slice word);
 /* The body of a request that is relayed (a JSON object): the client's own, with the model's name in
  * it replaced, or put in where there is none; `model` len 0: as it is. own.c */
 int ps_own_body(const struct ps_request *request, struct ps_slice model, struct ps_arena *arena,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gemini_priv.h"
+#include "signature.h"
 
 /*
  * Requests that came in this family go out byte for byte. The model stands in the path, and some
- * bodies say it once more: there it must be the same.
+ * bodies say it once more: there it must be the same. What other models have signed is taken out.
  */
 
 #define MEMBER_BYTES 2048 /* a model's name, escaped */
@@ -14,8 +15,7 @@ struct own {
     struct ps_arena *arena;
     struct ps_fault *fault;
     struct ps_slice name; /* the target's, as JSON: "models/x" */
-    struct ps_edit *edits;
-    size_t edit_count;
+    struct ps_buf edits;  /* struct ps_edit, in order */
 };
 
 static int out_of_memory(struct own *own)
@@ -45,6 +45,31 @@ static int quote_name(struct own *own, struct ps_slice model)
 
 /* ---- the body ---- */
 
+static void add_edit(struct own *own, uint64_t start, uint64_t len, struct ps_slice text)
+{
+    const struct ps_edit edit = {start, start + len, text};
+    struct ps_edit *list;
+    size_t i;
+
+    ps_buf_append(&own->edits, &edit, sizeof(edit));
+    if (own->edits.failed) {
+        return;
+    }
+    list = (struct ps_edit *)(void *)own->edits.ptr;
+    for (i = own->edits.len / sizeof(edit) - 1; i > 0 && list[i - 1].start > start; i--) {
+        list[i] = list[i - 1];
+    }
+    list[i] = edit;
+}
+
+/* A name that stands where the target's should. */
+static void edit_name(struct own *own, struct ps_slice raw, uint64_t start)
+{
+    if (ps_raw_begins(raw, '"') && !ps_slice_eq(raw, own->name)) {
+        add_edit(own, start, raw.len, own->name);
+    }
+}
+
 static int edit_one(struct own *own)
 {
     struct ps_span span = own->request->model_span;
@@ -54,53 +79,123 @@ static int edit_one(struct own *own)
         return 0;
     }
     raw = ps_body_piece(own->request->body, span, own->arena);
-    own->edits = ps_arena_alloc(own->arena, sizeof(*own->edits));
-    if (raw.ptr == NULL || own->edits == NULL) {
+    if (raw.ptr == NULL) {
         return out_of_memory(own);
     }
-    if (!ps_slice_eq(raw, own->name)) {
-        own->edits[own->edit_count++] = (struct ps_edit){span.start, span.end, own->name};
-    }
+    edit_name(own, raw, span.start);
     return 0;
 }
 
 /* Each request of a batch has the name. */
-static int edit_batch(struct own *own)
+static void edit_batch(struct own *own, struct ps_slice body)
 {
-    uint64_t len = own->request->body->len;
-    struct ps_slice body = ps_body_piece(own->request->body, (struct ps_span){0, len}, own->arena);
-    struct ps_slice requests;
+    struct ps_slice requests = ps_raw_member(ps_raw_trimmed(body), "requests");
     struct ps_json_walk walk;
     struct ps_slice element;
-    size_t count;
 
-    if (body.ptr == NULL) {
-        return out_of_memory(own);
-    }
-    requests = ps_raw_member(ps_raw_trimmed(body), "requests");
-    count = ps_raw_begins(requests, '[') ? ps_build_count(requests) : 0;
-    if (count == 0) {
-        return 0;
-    }
-    if (count > PS_NEUTRAL_INPUTS) {
-        return ps_fault_set(own->fault, PS_FAULT_BAD_FIELD, "requests",
-                            "requests holds more texts than the gateway takes at once.");
-    }
-    own->edits = ps_arena_side(own->arena, count, sizeof(*own->edits));
-    if (own->edits == NULL) {
-        return out_of_memory(own);
+    if (!ps_raw_begins(requests, '[')) {
+        return;
     }
     ps_json_walk_init(&walk, requests);
     while (ps_json_walk_element(&walk, &element)) {
         struct ps_slice raw = ps_raw_member(element, "model");
 
-        if (ps_raw_begins(raw, '"') && !ps_slice_eq(raw, own->name)) {
-            uint64_t start = (uint64_t)(raw.ptr - body.ptr);
-
-            own->edits[own->edit_count++] = (struct ps_edit){start, start + raw.len, own->name};
+        if (raw.len > 0) {
+            edit_name(own, raw, (uint64_t)(raw.ptr - body.ptr));
         }
     }
+}
+
+static void edit_part(struct own *own, struct ps_slice body, struct ps_slice part)
+{
+    struct ps_json_walk walk;
+    struct ps_slice key;
+    struct ps_slice value;
+
+    if (!ps_raw_begins(part, '{')) {
+        return;
+    }
+    ps_json_walk_init(&walk, part);
+    while (ps_json_walk_member(&walk, &key, &value)) {
+        if (ps_gemini_key_is(key, "thoughtSignature") &&
+            ps_signature_is_foreign(value, PS_FAMILY_GEMINI)) {
+            add_edit(own, (uint64_t)(value.ptr - body.ptr), value.len,
+                     PS_SLICE_LIT("\"skip_thought_signature_validator\""));
+        }
+    }
+}
+
+/* What other models have signed in this conversation before: the API has a word for that. */
+static void edit_signatures(struct own *own, struct ps_slice body)
+{
+    struct ps_slice contents = ps_raw_member(ps_raw_trimmed(body), "contents");
+    struct ps_json_walk walk;
+    struct ps_slice content;
+
+    if (!ps_raw_begins(contents, '[')) {
+        return;
+    }
+    ps_json_walk_init(&walk, contents);
+    while (ps_json_walk_element(&walk, &content)) {
+        struct ps_slice parts = ps_raw_member(content, "parts");
+        struct ps_json_walk inner;
+        struct ps_slice part;
+
+        if (ps_raw_begins(parts, '[')) {
+            ps_json_walk_init(&inner, parts);
+            while (ps_json_walk_element(&inner, &part)) {
+                edit_part(own, body, part);
+            }
+        }
+    }
+}
+
+/* Only a body that needs it is looked into. */
+static int edit(struct own *own)
+{
+    static const struct ps_slice tag = PS_SLICE_INIT("\"cGVuc3RvY2su"); /* "penstock.", as base64 */
+    const struct ps_chain *chain = own->request->body;
+    bool batch = (own->request->shape & PS_GEMINI_BATCH) != 0;
+    struct ps_slice body;
+
+    if (!batch && edit_one(own) != 0) {
+        return -1;
+    }
+    if (!batch && !ps_own_holds(chain, tag)) {
+        return 0;
+    }
+    body = ps_body_piece(chain, (struct ps_span){0, chain->len}, own->arena);
+    if (body.ptr == NULL) {
+        return out_of_memory(own);
+    }
+    if (batch) {
+        edit_batch(own, body);
+    } else {
+        edit_signatures(own, body);
+    }
     return 0;
+}
+
+static int write_body(struct own *own, struct ps_encoded *ret)
+{
+    size_t count;
+    struct ps_edit *edits;
+
+    if (edit(own) != 0) {
+        return -1;
+    }
+    count = own->edits.len / sizeof(*edits);
+    edits = ps_arena_side(own->arena, count + 1, sizeof(*edits));
+    if (own->edits.failed || edits == NULL) {
+        return out_of_memory(own);
+    }
+    if (count > 0) {
+        memcpy(edits, own->edits.ptr, own->edits.len);
+    }
+    return ps_request_parts(own->request->body, edits, count, own->arena, &ret->parts,
+                            &ret->part_count, &ret->length) == 0
+               ? 0
+               : out_of_memory(own);
 }
 
 /* ---- the path ---- */
@@ -142,6 +237,7 @@ int ps_gemini_own(const struct ps_request *request, const struct ps_encode_optio
     struct ps_slice model = options->model.len > 0 ? options->model : request->model;
     struct own own = {.request = request, .arena = arena, .fault = ret_fault};
     bool events = request->stream && (request->shape & PS_GEMINI_ARRAY) == 0;
+    int rc;
 
     *ret = (struct ps_encoded){
         .method = "POST",
@@ -154,12 +250,10 @@ int ps_gemini_own(const struct ps_request *request, const struct ps_encode_optio
         return ps_fault_set(ret_fault, PS_FAULT_MISSING_FIELD, "model",
                             "The provider of this model needs its name.");
     }
-    if (set_path(&own, options, model, events, ret) != 0 || quote_name(&own, model) != 0 ||
-        ((request->shape & PS_GEMINI_BATCH) != 0 ? edit_batch(&own) : edit_one(&own)) != 0) {
-        return -1;
-    }
-    return ps_request_parts(request->body, own.edits, own.edit_count, arena, &ret->parts,
-                            &ret->part_count, &ret->length) == 0
-               ? 0
-               : out_of_memory(&own);
+    ps_buf_init(&own.edits, PS_NEUTRAL_MESSAGES * sizeof(struct ps_edit));
+    rc = set_path(&own, options, model, events, ret) != 0 || quote_name(&own, model) != 0
+             ? -1
+             : write_body(&own, ret);
+    ps_buf_deinit(&own.edits);
+    return rc;
 }

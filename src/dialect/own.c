@@ -24,6 +24,27 @@ static struct ps_slice model_text(struct ps_slice model, const char *before, con
     return text;
 }
 
+bool ps_own_holds(const struct ps_chain *body, struct ps_slice word)
+{
+    char seam[2 * PS_OWN_WORD];
+    size_t left = 0;
+
+    for (size_t at = 0; at < body->len;) {
+        struct ps_slice run = ps_chain_run(body, at, body->len - at);
+        size_t begin = run.len < word.len - 1 ? run.len : word.len - 1;
+
+        memcpy(seam + left, run.ptr, begin); /* what may lie across two blocks */
+        if (memmem(seam, left + begin, word.ptr, word.len) != NULL ||
+            memmem(run.ptr, run.len, word.ptr, word.len) != NULL) {
+            return true;
+        }
+        at += run.len;
+        left = at < word.len - 1 ? at : word.len - 1;
+        ps_chain_copy(body, at - left, left, seam);
+    }
+    return false;
+}
+
 /* All edits of the body, in order; none overlaps the model. */
 static int put_in_order(const struct ps_edit *model, const struct ps_edit *edits, size_t count,
                         struct ps_arena *arena, struct ps_edit **ret)
