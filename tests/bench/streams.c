@@ -2,12 +2,14 @@
 
 /*
  * Opens streams of bench_upstream through a proxy, some number at once, and reads them all to their
- * end. A stream is complete when its bytes are the right ones and the last chunk came. Prints one
- * line of JSON: how many were complete,
- * wrong or cut, how many were open at most, and the most memory the sampled processes had.
+ * end. A stream is complete when its bytes are the right ones and the last chunk came; where a door
+ * of another family translates it, when the text in it is the right one. Prints one line of JSON:
+ * how many were complete, wrong or cut, how many were open at most, the bytes of them, the time it
+ * took, and the most memory the sampled processes had.
  *
  *   bench_streams --port 8080 --model stream-20-every-500 --pieces 20 --streams 9500 --open 9500
- *                 [--key KEY] [--pid PID]...     (whose resident memory is sampled, as a sum)
+ *                 [--door /v1/messages] [--key KEY]
+ *                 [--pid PID]...     (whose resident memory is sampled, as a sum)
  */
 
 #include "wire.h"
@@ -45,13 +47,27 @@ struct stream {
     uint64_t chunk_left; /* of this chunk, or the digits read so far */
     unsigned matched;    /* bytes of the blank line seen */
     bool extension;      /* inside a chunk extension */
+    unsigned marked;     /* bytes of what stands before a text */
+    bool in_text;
     uint64_t hash;
     uint64_t size;
     char status[16];
     unsigned status_size;
 };
 
+/* Doors whose bytes are not the upstream's: what stands before each piece of text, whose end is the
+ * next quote. */
+static const struct door {
+    const char *path;
+    const char *mark; /* NULL: all bytes are compared */
+} doors[] = {
+    {"/v1/chat/completions", NULL},
+    {"/v1/messages", "\"text_delta\",\"text\":\""},
+    {"/generate", "data: {\"text\":\""},
+};
+
 static struct {
+    const struct door *door;
     const char *key;
     const char *model;
     uint16_t port;
@@ -60,7 +76,8 @@ static struct {
     unsigned open;
     long pids[PIDS_MAX];
     unsigned pid_count;
-} options = {.port = 8080, .model = "stream-20", .pieces = 20, .streams = 1, .open = 1};
+} options = {
+    .door = doors, .port = 8080, .model = "stream-20", .pieces = 20, .streams = 1, .open = 1};
 
 static struct {
     unsigned started, open, peak_open, complete, wrong, failed, connect_errors;
@@ -83,21 +100,27 @@ static void expect(const char *data, size_t size)
 static void prepare(void)
 {
     char event[WIRE_EVENT_MAX];
-    for (unsigned i = 0; i <= options.pieces + 1; i++) {
+    for (unsigned i = 0; options.door->mark == NULL && i <= options.pieces + 1; i++) {
         expect(event, wire_event(event, i, options.pieces));
     }
-    expect(WIRE_DONE, sizeof(WIRE_DONE) - 1);
+    for (unsigned i = 1; options.door->mark != NULL && i <= options.pieces; i++) {
+        expect(event, (size_t)snprintf(event, sizeof(event), WIRE_TEXT, i));
+    }
+    if (options.door->mark == NULL) {
+        expect(WIRE_DONE, sizeof(WIRE_DONE) - 1);
+    }
 
     char body[512];
     int body_size = snprintf(body, sizeof(body),
-                             "{\"model\":\"%s\",\"stream\":true,\"messages\":[{\"role\":\"user\","
+                             "{\"model\":\"%s\",\"max_tokens\":1000,\"stream\":true,"
+                             "\"messages\":[{\"role\":\"user\","
                              "\"content\":\"Why is the sky blue?\"}]}",
                              options.model);
     request_size = (size_t)snprintf(request, sizeof(request),
-                                    "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n"
+                                    "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%u\r\n"
                                     "Content-Type: application/json\r\nAuthorization: Bearer %s\r\n"
                                     "Accept: text/event-stream\r\nContent-Length: %d\r\n\r\n%s",
-                                    options.port, options.key, body_size, body);
+                                    options.door->path, options.port, options.key, body_size, body);
 }
 
 static long read_rss(void)
@@ -117,6 +140,13 @@ static long read_rss(void)
         sum += pages * (sysconf(_SC_PAGESIZE) / 1024);
     }
     return sum;
+}
+
+static int64_t now_us(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 static void sample(void)
@@ -221,6 +251,30 @@ static void take_frame(struct stream *stream, char c)
     }
 }
 
+static void take_bytes(struct stream *stream, const char *data, size_t size)
+{
+    stream->hash = wire_hash(stream->hash, data, size);
+    stream->size += size;
+}
+
+/* The texts out of a translated stream. */
+static void take_texts(struct stream *stream, const char *data, size_t size)
+{
+    const char *mark = options.door->mark;
+    for (size_t at = 0; at < size; at++) {
+        if (stream->in_text && data[at] != '"') {
+            take_bytes(stream, &data[at], 1);
+            continue;
+        }
+        if (!stream->in_text && data[at] == mark[stream->marked]) {
+            stream->marked++;
+        } else {
+            stream->marked = !stream->in_text && data[at] == mark[0] ? 1 : 0;
+        }
+        stream->in_text = mark[stream->marked] == '\0';
+    }
+}
+
 /* True when the last chunk has ended. */
 static bool take(struct stream *stream, const char *data, size_t size)
 {
@@ -232,8 +286,7 @@ static bool take(struct stream *stream, const char *data, size_t size)
             continue;
         }
         size_t part = size - at < stream->chunk_left ? size - at : (size_t)stream->chunk_left;
-        stream->hash = wire_hash(stream->hash, data + at, part);
-        stream->size += part;
+        (options.door->mark != NULL ? take_texts : take_bytes)(stream, data + at, part);
         stream->chunk_left -= part;
         at += part;
         if (stream->chunk_left == 0) {
@@ -296,6 +349,17 @@ static void run(void)
     }
 }
 
+static bool read_door(const char *path)
+{
+    for (size_t i = 0; i < sizeof(doors) / sizeof(doors[0]); i++) {
+        if (strcmp(doors[i].path, path) == 0) {
+            options.door = &doors[i];
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool read_options(int argc, char **argv)
 {
     for (int i = 1; i + 1 < argc; i += 2) {
@@ -305,6 +369,10 @@ static bool read_options(int argc, char **argv)
             options.port = (uint16_t)number;
         } else if (strcmp(name, "--model") == 0) {
             options.model = argv[i + 1];
+        } else if (strcmp(name, "--door") == 0) {
+            if (!read_door(argv[i + 1])) {
+                return false;
+            }
         } else if (strcmp(name, "--key") == 0) {
             options.key = argv[i + 1];
         } else if (strcmp(name, "--pieces") == 0) {
@@ -327,17 +395,19 @@ int main(int argc, char **argv)
     options.key = "none";
     if (!read_options(argc, argv)) {
         fputs("usage: bench_streams [--port N] [--model NAME] [--pieces N] [--streams N] "
-              "[--open N] [--key KEY] [--pid PID]...\n",
+              "[--open N] [--door PATH] [--key KEY] [--pid PID]...\n",
               stderr);
         return 2;
     }
     wire_raise_files();
     poller = epoll_create1(EPOLL_CLOEXEC);
     prepare();
+    int64_t began = now_us();
     run();
     printf("{\"streams\":%u,\"complete\":%u,\"wrong\":%u,\"failed\":%u,\"connect_errors\":%u,"
-           "\"peak_open\":%u,\"bytes\":%llu,\"peak_rss_kib\":%ld}\n",
+           "\"peak_open\":%u,\"bytes\":%llu,\"took_us\":%lld,\"peak_rss_kib\":%ld}\n",
            options.streams, totals.complete, totals.wrong, totals.failed, totals.connect_errors,
-           totals.peak_open, (unsigned long long)totals.bytes, totals.peak_rss);
+           totals.peak_open, (unsigned long long)totals.bytes, (long long)(now_us() - began),
+           totals.peak_rss);
     return totals.complete == options.streams ? 0 : 1;
 }

@@ -17,6 +17,8 @@
     "data: {\"id\":\"chatcmpl-8kMqZr3aVbY\",\"object\":\"chat.completion.chunk\","                 \
     "\"created\":1760000000,\"model\":\"bench\",\"system_fingerprint\":\"fp_44709d6fcb\","
 
+#define WIRE_TEXT " piece %u"
+
 /* Event `number` of a stream with `pieces` pieces of text: 0 is the role, the last is the finish.
  */
 static inline size_t wire_event(char out[WIRE_EVENT_MAX], unsigned number, unsigned pieces)
@@ -28,7 +30,7 @@ static inline size_t wire_event(char out[WIRE_EVENT_MAX], unsigned number, unsig
                           "\"content\":\"\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n");
     } else if (number <= pieces) {
         length = snprintf(out, WIRE_EVENT_MAX,
-                          "%s\"choices\":[{\"index\":0,\"delta\":{\"content\":\" piece %u\"},"
+                          "%s\"choices\":[{\"index\":0,\"delta\":{\"content\":\"" WIRE_TEXT "\"},"
                           "\"logprobs\":null,\"finish_reason\":null}]}\n\n",
                           WIRE_HEAD, number);
     } else {

@@ -109,12 +109,12 @@ def drive_wrk(fake, server, port, body, connections, seconds, path="/v1/chat/com
     return told
 
 
-def drive_streams(binary, fake, server, port, case):
+def drive_streams(binary, fake, server, port, case, door="/v1/chat/completions"):
     """CPU per event of streams that all run to their end, their opening included."""
     command = [
         binary, "--port", str(port), "--model", case.model, "--pieces", str(case.pieces),
         "--streams", str(case.streams), "--open", str(case.connections), "--key", KEY,
-        "--pid", str(server.pid),
+        "--door", door, "--pid", str(server.pid),
     ]  # fmt: skip
     before = sample(fake, server)
     told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=False).stdout)
@@ -123,6 +123,7 @@ def drive_streams(binary, fake, server, port, case):
     told["us"] = (after[0] - before[0]) / max(done, 1)
     told["count"] = done
     told["bad"] = told["streams"] - told["complete"]
+    told["per_s"] = done * 1e6 / max(told["took_us"], 1)
     return told
 
 

@@ -49,18 +49,21 @@ def spread(values):
 def costs(cases, results):
     """One line for each case: what a request or an event cost, and the ratio of each round."""
     lines = [
-        "| load | connections | nginx µs | Penstock µs | ratio (lowest–highest round) | p50 latency nginx / Penstock |",
+        "| load | connections | nginx µs | Penstock µs | ratio (lowest–highest round) "
+        "| p50 latency, or events a second, nginx / Penstock |",
         "| --- | ---: | ---: | ---: | --- | --- |",
     ]
     for case in cases:
         nginx, ours = results[case]["nginx"], results[case]["penstock"]
         ratios = [b["us"] / a["us"] for a, b in zip(nginx, ours) if a["us"] > 0]
-        latency = "" if case.pieces else " / ".join(
-            f"{median(told['p50_us'] for told in side) / 1000:.2f}" for side in (nginx, ours)
-        ) + " ms"  # fmt: skip
+        if case.pieces:
+            told = [f"{median(told['per_s'] for told in side):,.0f}" for side in (nginx, ours)]
+        else:
+            told = [f"{median(told['p50_us'] for told in side) / 1000:.2f}" for side in (nginx, ours)]
+        speed = " / ".join(told) + ("/s" if case.pieces else " ms")
         lines.append(
             f"| {case.name} | {case.connections} | {median(told['us'] for told in nginx):.1f} "
-            f"| {median(told['us'] for told in ours):.1f} | {spread(ratios)} | {latency} |"
+            f"| {median(told['us'] for told in ours):.1f} | {spread(ratios)} | {speed} |"
         )
     return "\n".join(lines)
 
