@@ -31,6 +31,7 @@ struct ps_server {
     struct ps_server_shared *shared;
     struct ps_link listeners;
     struct ps_link conns;
+    struct ps_buf scratch; /* what an event becomes, for as long as it is handed on */
     size_t conn_count;
     bool draining;
     void (*on_drained)(void *arg);

@@ -17,7 +17,8 @@
  * at the stream's high watermark and resumed below the low one.
  */
 
-#define HEAD_BYTES 65536
+#define HEAD_BYTES   65536
+#define SCRATCH_KEPT 65536
 
 /* ---- the request ---- */
 
@@ -285,17 +286,20 @@ static void on_event(void *arg, const struct ps_event *event)
     if (request->writer == NULL || request->fault.kind != PS_FAULT_NONE) {
         return;
     }
-    struct ps_buf out;
-    ps_buf_init(&out, out_bytes(conn));
-    if (ps_writer_event(request->writer, event, &out, &request->fault) == 0) {
-        if (out.failed) {
+    struct ps_buf *out = &conn->server->scratch;
+    ps_buf_reset(out);
+    out->max = out_bytes(conn);
+    if (ps_writer_event(request->writer, event, out, &request->fault) == 0) {
+        if (out->failed) {
             (void)ps_fault_set(&request->fault, PS_FAULT_NO_MEMORY, NULL,
                                "The gateway is short of memory for this answer.");
-        } else {
-            write_body(conn, ps_buf_view(&out));
+        } else if (out->len > 0) {
+            write_body(conn, ps_buf_view(out));
         }
     }
-    ps_buf_deinit(&out);
+    if (out->cap > SCRATCH_KEPT) {
+        ps_buf_deinit(out);
+    }
 }
 
 static void end_whole(struct ps_conn *conn, struct ps_slice body)

@@ -31,6 +31,7 @@ struct ps_server *ps_server_new(struct ps_gateway_loop *gl, struct ps_server_sha
     server->shared = shared;
     ps_list_init(&server->listeners);
     ps_list_init(&server->conns);
+    ps_buf_init(&server->scratch, 0); /* whoever uses it says how large it may be */
     ps_task_init(&server->drained, drained);
     return server;
 }
@@ -140,5 +141,6 @@ void ps_server_free(struct ps_server *server)
     while (!ps_list_empty(&server->listeners)) {
         free_listener(PS_CONTAINER_OF(server->listeners.next, struct ps_server_listener, link));
     }
+    ps_buf_deinit(&server->scratch);
     ps_free(server);
 }

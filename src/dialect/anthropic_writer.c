@@ -156,18 +156,18 @@ static void end_event(struct ps_buf *out)
     ps_buf_cstr(out, "}\n\n");
 }
 
+/* What an answer consists of mostly: in few pieces. */
+#define DELTA(type, key) PS_SLICE_LIT(",\"delta\":{\"type\":\"" type "\",\"" key "\":")
+
 static void write_delta(const struct ps_anthropic_writer *writer, struct ps_buf *out,
-                        const char *type, const char *key, struct ps_slice text)
+                        struct ps_slice delta, struct ps_slice text)
 {
-    begin_block_event(writer, out, "content_block_delta");
-    ps_buf_cstr(out, ",\"delta\":{\"type\":\"");
-    ps_buf_cstr(out, type);
-    ps_buf_cstr(out, "\",\"");
-    ps_buf_cstr(out, key);
-    ps_buf_cstr(out, "\":");
+    ps_buf_slice(out, PS_SLICE_LIT("event: content_block_delta\ndata: "
+                                   "{\"type\":\"content_block_delta\",\"index\":"));
+    ps_buf_uint(out, writer->index);
+    ps_buf_slice(out, delta);
     ps_buf_json(out, text);
-    ps_buf_byte(out, '}');
-    end_event(out);
+    ps_buf_slice(out, PS_SLICE_LIT("}}\n\n"));
 }
 
 static void start_message(struct ps_anthropic_writer *writer, struct ps_buf *out)
@@ -224,9 +224,9 @@ static void close_block(struct ps_anthropic_writer *writer, struct ps_buf *out)
     }
     if (is_stream(writer)) {
         if (writer->open == PS_ANTHROPIC_TOOL && !writer->has_arguments) {
-            write_delta(writer, out, "input_json_delta", "partial_json", PS_SLICE_LIT("{}"));
+            write_delta(writer, out, DELTA("input_json_delta", "partial_json"), PS_SLICE_LIT("{}"));
         } else if (writer->open == PS_ANTHROPIC_THINKING && !writer->has_signature) {
-            write_delta(writer, out, "signature_delta", "signature", unsigned_thought);
+            write_delta(writer, out, DELTA("signature_delta", "signature"), unsigned_thought);
         }
         begin_block_event(writer, out, "content_block_stop");
         end_event(out);
@@ -304,7 +304,7 @@ static void say_text(struct ps_anthropic_writer *writer, uint32_t block, struct 
         open_block(writer, PS_ANTHROPIC_TEXT, block, PS_SLICE_NONE, PS_SLICE_NONE, out);
     }
     if (is_stream(writer)) {
-        write_delta(writer, out, "text_delta", "text", text);
+        write_delta(writer, out, DELTA("text_delta", "text"), text);
     } else {
         hold_text(writer, text);
     }
@@ -328,11 +328,11 @@ static void say_reasoning(struct ps_anthropic_writer *writer, const struct ps_ev
     }
     if (is_stream(writer)) {
         if (event->text.len > 0) {
-            write_delta(writer, out, "thinking_delta", "thinking", event->text);
+            write_delta(writer, out, DELTA("thinking_delta", "thinking"), event->text);
         }
         if (thought != NULL && thought->signature.len > 0) {
             writer->has_signature = true;
-            write_delta(writer, out, "signature_delta", "signature", thought->signature);
+            write_delta(writer, out, DELTA("signature_delta", "signature"), thought->signature);
         }
         return;
     }
@@ -365,7 +365,7 @@ static int say_call(struct ps_anthropic_writer *writer, const struct ps_event *e
     }
     writer->has_arguments = true;
     if (is_stream(writer)) {
-        write_delta(writer, out, "input_json_delta", "partial_json", event->text);
+        write_delta(writer, out, DELTA("input_json_delta", "partial_json"), event->text);
     } else {
         ps_buf_slice(&writer->input, event->text);
     }
