@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "prompt_priv.h"
 
+#include "penstock/base/json_scan.h"
+
 #include <float.h>
 
 /* Requests of fronts that say all they have in the neutral form, for models that take text. */
@@ -201,6 +203,11 @@ static int read_format(struct ps_prompt_build *build, const struct ps_neutral *n
 
 static int check_supported(struct ps_prompt_build *build, const struct ps_neutral *neutral)
 {
+    int64_t count;
+
+    if (neutral->n.len > 0 && (!ps_json_int(neutral->n, &count) || count != 1)) {
+        return ps_prompt_unsupported(build, "n");
+    }
     if (neutral->tool_count > 0 && neutral->tool_choice != PS_CHOICE_NONE) {
         return ps_prompt_unsupported(build, "tools");
     }
