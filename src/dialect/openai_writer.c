@@ -43,27 +43,19 @@ void ps_openai_write_head(const struct ps_openai_writer *writer, struct ps_buf *
     ps_buf_cstr(out, ",\"system_fingerprint\":\"penstock\",\"choices\":[");
 }
 
-static void write_count(struct ps_buf *out, const char *key, int64_t count)
+/* The API has no word for a count that nobody told. */
+static int64_t or_zero(int64_t count)
 {
-    ps_buf_cstr(out, key);
-    if (count >= 0) {
-        ps_buf_int(out, count);
-    } else {
-        ps_buf_cstr(out, "null");
-    }
+    return count > 0 ? count : 0;
 }
 
-static int64_t total_of(const struct ps_usage *usage, bool answers)
+static int64_t total_of(const struct ps_usage *usage)
 {
-    if (usage->total >= 0) {
-        return usage->total;
-    }
-    if (!answers) {
-        return usage->input;
-    }
-    return usage->input >= 0 && usage->output >= 0 && usage->input <= INT64_MAX - usage->output
-               ? usage->input + usage->output
-               : -1;
+    int64_t input = or_zero(usage->input);
+    int64_t output = or_zero(usage->output);
+
+    return usage->total >= 0 ? usage->total
+                             : (input <= INT64_MAX - output ? input + output : INT64_MAX);
 }
 
 static void write_prompt_details(const struct ps_usage *usage, struct ps_buf *out)
@@ -89,23 +81,28 @@ void ps_openai_write_usage(const struct ps_openai_writer *writer, struct ps_buf 
     const struct ps_usage *usage = &writer->usage;
     enum ps_operation operation = writer->base.options.operation;
     bool answers = operation != PS_OP_EMBED && operation != PS_OP_RERANK;
+    struct ps_json_out json = {out, NULL, true};
 
-    ps_buf_cstr(out, ",\"usage\":");
-    if (!writer->has_usage) {
-        ps_buf_cstr(out, "null");
+    if (!writer->has_usage && operation != PS_OP_EMBED) {
         return;
     }
-    write_count(out, "{\"prompt_tokens\":", usage->input);
+    ps_out_key(&json, "usage");
+    ps_out_open(&json, '{');
+    ps_out_member_int(&json, "prompt_tokens", or_zero(usage->input));
     if (answers) {
-        write_count(out, ",\"completion_tokens\":", usage->output);
+        ps_out_member_int(&json, "completion_tokens", or_zero(usage->output));
     }
-    write_count(out, ",\"total_tokens\":", total_of(usage, answers));
-    write_prompt_details(usage, out);
-    if (usage->reasoning >= 0) {
-        write_count(out, ",\"completion_tokens_details\":{\"reasoning_tokens\":", usage->reasoning);
-        ps_buf_byte(out, '}');
+    ps_out_member_int(&json, "total_tokens", total_of(usage));
+    if (answers) {
+        write_prompt_details(usage, out);
     }
-    ps_buf_byte(out, '}');
+    if (answers && usage->reasoning >= 0) {
+        ps_out_key(&json, "completion_tokens_details");
+        ps_out_open(&json, '{');
+        ps_out_member_int(&json, "reasoning_tokens", usage->reasoning);
+        ps_out_close(&json, '}');
+    }
+    ps_out_close(&json, '}');
 }
 
 void ps_openai_write_finish(const struct ps_openai_answer *answer, struct ps_buf *out)
@@ -505,9 +502,7 @@ static void write_ranking(const struct ps_openai_writer *writer, struct ps_buf *
     ps_buf_cstr(out, ",\"results\":[");
     ps_buf_slice(out, ps_buf_view(&writer->data));
     ps_buf_byte(out, ']');
-    if (writer->has_usage) {
-        ps_openai_write_usage(writer, out);
-    }
+    ps_openai_write_usage(writer, out);
     ps_buf_cstr(out, "}\n");
 }
 

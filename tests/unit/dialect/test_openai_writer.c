@@ -257,7 +257,7 @@ static void writes_odd_answers(void **state)
          COUNT(strange),
          "{\"id\":\"my \\\"id\\\"\",\"object\":\"text_completion\",\"created\":1790000000,"
          "\"model\":\"tiny \\\"x\\\"\",\"system_fingerprint\":\"penstock\",\"choices\":["
-         "{\"index\":0,\"text\":\"\",\"logprobs\":null," ENDS("stop") ",\"usage\":null}\n"},
+         "{\"index\":0,\"text\":\"\",\"logprobs\":null," ENDS("stop") "}\n"},
     };
 
     (void)state;
@@ -322,8 +322,7 @@ static void writes_logprobs(void **state)
          CHAT_HEAD("chat.completion") "{\"index\":0,\"message\":{\"role\":\"assistant\","
                                       "\"content\":\"He\xe2\x82\xac!\",\"refusal\":null}," SCORES(
                                           CHAT_FIRST "," CHAT_SECOND "," CHAT_THIRD)
-                                          ENDS("stop") ",\"usage\":"
-                                                       "null}\n"},
+                                          ENDS("stop") "}\n"},
         {{.operation = PS_OP_CHAT, .mode = PS_WRITER_STREAM},
          DELTA("\"role\":\"assistant\",\"content\":\"\"") GOES_ON NEXT SCORED("\"content\":\"He\"")
              SCORES(CHAT_FIRST) GOES_ON NEXT SCORED("\"content\":\"\xe2\x82\xac!\"") SCORES(
@@ -336,7 +335,7 @@ static void writes_logprobs(void **state)
          "\"token_logprobs\":[-0.1,0.0,-9999.0,-1.0],\"top_logprobs\":["
          "{\"He\":-0.1,\"bytes:\\\\x22\\\\xe2\\\\x82\":-2.5},{\"bytes:\\\\xe2\\\\x82\":0.0},"
          "{\"He\":-0.1,\"bytes:\\\\xac\\\\x21\":-9999.0},{\"END\":-1.0}],"
-         "\"text_offset\":[0,2,3,4]}," ENDS("stop") ",\"usage\":null}\n"},
+         "\"text_offset\":[0,2,3,4]}," ENDS("stop") "}\n"},
         {{.operation = PS_OP_COMPLETE, .mode = PS_WRITER_STREAM},
          "data: " TEXT_HEAD "{\"index\":0,\"text\":\"He\",\"logprobs\":{\"tokens\":[\"He\"],"
          "\"token_logprobs\":[-0.1],\"top_logprobs\":[{\"He\":-0.1,"

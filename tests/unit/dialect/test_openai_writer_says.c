@@ -19,7 +19,7 @@
 #define ROLE        CHUNK "\"role\":\"assistant\",\"content\":\"\"" GOES_ON
 #define ENDS(word)  "},\"logprobs\":null,\"finish_reason\":\"" word "\"}]}\n\n"
 #define DONE        "data: [DONE]\n\n"
-#define TAIL        ",\"usage\":null}\n"
+#define TAIL        "}\n"
 #define COUNT(list) (sizeof(list) / sizeof((list)[0]))
 
 #define TEXT(said)                                                                                 \
@@ -306,7 +306,42 @@ static void writes_lists(void **state)
          "\"revised_prompt\":\"p\"}]}\n"},
         {PS_OP_EMBED, PS_WRITER_WHOLE, vectors, COUNT(vectors),
          "{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":"
-         "[1.50,-2e-1]}],\"model\":\"m\",\"usage\":null}\n"},
+         "[1.50,-2e-1]}],\"model\":\"m\",\"usage\":{\"prompt_tokens\":0,\"total_tokens\":0}}\n"},
+    };
+
+    (void)state;
+    run_rows(rows, COUNT(rows));
+}
+
+/* A count that nobody told is 0, since the API wants a number; where none was told there is no
+ * usage. */
+static void writes_counts(void **state)
+{
+#define COUNTS(...)                                                                                \
+    {                                                                                              \
+        .kind = PS_EVENT_USAGE, .usage = { __VA_ARGS__ }                                           \
+    }
+#define SAID                                                                                       \
+    WHOLE "{\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"a\",\"refusal\":null},"  \
+          "\"logprobs\":null,\"finish_reason\":\"stop\"}],\"usage\":{"
+    static const struct ps_event answers[] = {TEXT("a"), COUNTS(-1, 2, -1, -1, -1, -1),
+                                              FINISH(PS_FINISH_STOP)};
+    static const struct ps_event all[] = {TEXT("a"), COUNTS(3, 2, 6, 1, 2, 1),
+                                          FINISH(PS_FINISH_STOP)};
+    static const struct ps_event vectors[] = {
+        {.kind = PS_EVENT_EMBEDDING, .text = PS_SLICE_INIT("[1]")},
+        COUNTS(3, -1, -1, 1, -1, -1),
+    };
+    static const struct row rows[] = {
+        {PS_OP_CHAT, PS_WRITER_WHOLE, answers, COUNT(answers),
+         SAID "\"prompt_tokens\":0,\"completion_tokens\":2,\"total_tokens\":2}}\n"},
+        {PS_OP_CHAT, PS_WRITER_WHOLE, all, COUNT(all),
+         SAID "\"prompt_tokens\":3,\"completion_tokens\":2,\"total_tokens\":6,"
+              "\"prompt_tokens_details\":{\"cached_tokens\":1,\"cache_write_tokens\":1},"
+              "\"completion_tokens_details\":{\"reasoning_tokens\":2}}}\n"},
+        {PS_OP_EMBED, PS_WRITER_WHOLE, vectors, COUNT(vectors),
+         "{\"object\":\"list\",\"data\":[{\"object\":\"embedding\",\"index\":0,\"embedding\":"
+         "[1]}],\"model\":\"m\",\"usage\":{\"prompt_tokens\":3,\"total_tokens\":3}}\n"},
     };
 
     (void)state;
@@ -419,7 +454,8 @@ int main(void)
         cmocka_unit_test(writes_tool_calls),      cmocka_unit_test(writes_function_calls),
         cmocka_unit_test(writes_thoughts),        cmocka_unit_test(writes_sources_and_images),
         cmocka_unit_test(writes_several_choices), cmocka_unit_test(writes_lists),
-        cmocka_unit_test(is_read_again),          cmocka_unit_test(bounds_what_it_holds),
+        cmocka_unit_test(writes_counts),          cmocka_unit_test(is_read_again),
+        cmocka_unit_test(bounds_what_it_holds),
     };
 
     return cmocka_run_group_tests(tests, dialect_setup, dialect_teardown);
