@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gemini_priv.h"
 
+#include <inttypes.h>
+
 /*
  * A request as Google's clients send it, in the neutral form. Their JSON is that of protocol
  * buffers: every name may be written in camelCase or with underscores.
@@ -111,6 +113,31 @@ int ps_gemini_word(struct ps_neutral_build *build, const struct ps_neutral_at *a
         }
     }
     return ps_build_word(build, at, name, raw, words, ret);
+}
+
+int ps_gemini_int(struct ps_neutral_build *build, const struct ps_neutral_at *at, const char *name,
+                  struct ps_slice raw, int64_t low, int64_t high, struct ps_slice *ret)
+{
+    bool quoted = ps_raw_says(raw);
+    struct ps_slice given = PS_SLICE_NONE;
+    int64_t number;
+    char *text;
+
+    if (quoted) {
+        raw = ps_slice(raw.ptr + 1, raw.len - 2);
+    }
+    if (ps_build_int(build, at, name, raw, low, high, &given) != 0) {
+        return -1;
+    }
+    if (given.len == 0 || !ps_json_int(given, &number)) {
+        return quoted ? ps_build_expected(build, at, name, "an integer") : 0;
+    }
+    text = ps_arena_printf(build->arena, "%" PRId64, number);
+    if (text == NULL) {
+        return ps_build_no_memory(build);
+    }
+    *ret = ps_slice_cstr(text);
+    return 0;
 }
 
 struct ps_slice ps_gemini_quote(struct ps_neutral_build *build, struct ps_slice text)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gemini_priv.h"
 
-#include <inttypes.h>
-
 /* How a model is to answer. What no other family has, and what does not change the answer's kind,
  * is named as left out: the length of a cache, the resolution of images … */
 
@@ -30,28 +28,6 @@ enum {
     FIELDS,
 };
 
-/* Clients write it as a number with a point, which other families refuse. */
-static int read_top_k(struct ps_neutral_build *build, const struct ps_neutral_at *at,
-                      struct ps_slice raw)
-{
-    struct ps_slice given = PS_SLICE_NONE;
-    int64_t number;
-    char *text;
-
-    if (ps_build_int(build, at, "topK", raw, 0, INT32_MAX, &given) != 0) {
-        return -1;
-    }
-    if (given.len == 0 || !ps_json_int(given, &number)) {
-        return 0;
-    }
-    text = ps_arena_printf(build->arena, "%" PRId64, number);
-    if (text == NULL) {
-        return ps_build_no_memory(build);
-    }
-    build->neutral->top_k = ps_slice_cstr(text);
-    return 0;
-}
-
 static int read_sampling(struct ps_neutral_build *build, const struct ps_neutral_at *at,
                          const struct ps_build_member *fields)
 {
@@ -61,12 +37,12 @@ static int read_sampling(struct ps_neutral_build *build, const struct ps_neutral
     if (ps_build_number(build, at, "temperature", fields[TEMPERATURE].raw, 0, 2,
                         &neutral->temperature) != 0 ||
         ps_build_number(build, at, "topP", fields[TOP_P].raw, 0, 1, &neutral->top_p) != 0 ||
-        read_top_k(build, at, fields[TOP_K].raw) != 0 ||
-        ps_build_int(build, at, "candidateCount", fields[CANDIDATE_COUNT].raw, 1, PS_GEMINI_CHOICES,
-                     &neutral->n) != 0 ||
-        ps_build_int(build, at, "maxOutputTokens", fields[MAX_OUTPUT_TOKENS].raw, 1, INT32_MAX,
-                     &neutral->max_tokens) != 0 ||
-        ps_build_int(build, at, "seed", fields[SEED].raw, INT32_MIN, INT32_MAX, &neutral->seed) !=
+        ps_gemini_int(build, at, "topK", fields[TOP_K].raw, 0, INT32_MAX, &neutral->top_k) != 0 ||
+        ps_gemini_int(build, at, "candidateCount", fields[CANDIDATE_COUNT].raw, 1,
+                      PS_GEMINI_CHOICES, &neutral->n) != 0 ||
+        ps_gemini_int(build, at, "maxOutputTokens", fields[MAX_OUTPUT_TOKENS].raw, 1, INT32_MAX,
+                      &neutral->max_tokens) != 0 ||
+        ps_gemini_int(build, at, "seed", fields[SEED].raw, INT32_MIN, INT32_MAX, &neutral->seed) !=
             0 ||
         ps_build_number(build, at, "presencePenalty", fields[PRESENCE_PENALTY].raw, -2, 2,
                         &neutral->presence_penalty) != 0 ||
@@ -74,8 +50,8 @@ static int read_sampling(struct ps_neutral_build *build, const struct ps_neutral
                         &neutral->frequency_penalty) != 0 ||
         ps_build_bool(build, at, "responseLogprobs", fields[RESPONSE_LOGPROBS].raw,
                       &neutral->logprobs) != 0 ||
-        ps_build_int(build, at, "logprobs", fields[LOGPROBS].raw, 0, TOP_LOGPROBS,
-                     &neutral->top_logprobs) != 0) {
+        ps_gemini_int(build, at, "logprobs", fields[LOGPROBS].raw, 0, TOP_LOGPROBS,
+                      &neutral->top_logprobs) != 0) {
         return -1;
     }
     return ps_build_stops(build, "generationConfig.stopSequences", fields[STOP_SEQUENCES].raw,
@@ -196,7 +172,7 @@ static int read_thinking(struct ps_neutral_build *build, const struct ps_neutral
     if (ps_gemini_members(build, &at, raw, members, COUNT(members)) != 0 ||
         ps_build_tri(build, &at, "includeThoughts", members[0].raw, &neutral->show_reasoning) !=
             0 ||
-        ps_build_int(build, &at, "thinkingBudget", members[1].raw, -1, INT32_MAX, &budget) != 0 ||
+        ps_gemini_int(build, &at, "thinkingBudget", members[1].raw, -1, INT32_MAX, &budget) != 0 ||
         ps_gemini_word(build, &at, "thinkingLevel", members[2].raw, levels, &level) != 0) {
         return -1;
     }

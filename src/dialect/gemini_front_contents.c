@@ -236,7 +236,6 @@ static int add_model_part(struct turn *turn, const struct ps_neutral_at *at, str
 {
     struct ps_neutral_build *build = turn->contents->build;
     struct ps_gemini_part from;
-    struct ps_neutral_part *part;
 
     if (ps_gemini_read_part(build, at, raw, &from) != 0) {
         return -1;
@@ -251,14 +250,10 @@ static int add_model_part(struct turn *turn, const struct ps_neutral_at *at, str
                             "is no content that a turn of the model may hold.");
     case PS_GEMINI_BLOB:
     case PS_GEMINI_FILE:
-    case PS_GEMINI_OTHER:
     default:
-        if (close_text(turn) != 0) {
-            return -1;
-        }
-        part = add_part(turn, at, PS_PART_OPAQUE);
-        part->raw = raw;
-        return from.kind == PS_GEMINI_OTHER ? 0 : ps_gemini_read_media(build, &from, part);
+        return close_text(turn) != 0
+                   ? -1
+                   : ps_gemini_read_media(build, &from, add_part(turn, at, PS_PART_IMAGE));
     }
 }
 
@@ -370,7 +365,7 @@ static int read_result(struct contents *contents, struct ps_slice raw, struct ps
 }
 
 static int read_user_part(struct contents *contents, const struct ps_gemini_part *from,
-                          struct ps_slice raw, struct ps_neutral_part *part)
+                          struct ps_neutral_part *part)
 {
     switch (from->kind) {
     case PS_GEMINI_TEXT:
@@ -383,13 +378,9 @@ static int read_user_part(struct contents *contents, const struct ps_gemini_part
     case PS_GEMINI_RESPONSE:
         return read_result(contents, from->value, part);
     case PS_GEMINI_CALL:
+    default:
         return ps_build_bad(contents->build, &part->at, "functionCall",
                             "is no content that a turn of the user may hold.");
-    case PS_GEMINI_OTHER:
-    default:
-        part->kind = PS_PART_OPAQUE;
-        part->raw = raw;
-        return 0;
     }
 }
 
@@ -444,7 +435,7 @@ static int read_user_parts(struct contents *contents, const struct content *cont
         }
         part = &parts[from.kind == PS_GEMINI_RESPONSE ? result++ : other++];
         part->at = at;
-        if (read_user_part(contents, &from, raw, part) != 0) {
+        if (read_user_part(contents, &from, part) != 0) {
             return -1;
         }
     }
@@ -552,7 +543,7 @@ static int read_system(struct contents *contents, const struct ps_neutral_at *to
         if (from.kind != PS_GEMINI_TEXT) {
             return ps_build_unsupported(build, &parts[i].at, NULL);
         }
-        (void)read_user_part(contents, &from, element, &parts[i]);
+        (void)read_user_part(contents, &from, &parts[i]);
     }
     return 0;
 }

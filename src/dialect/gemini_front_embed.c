@@ -115,15 +115,6 @@ static int read_task(struct ps_neutral_build *build, const struct ps_neutral_at 
     return 0;
 }
 
-static bool is_same(struct ps_slice a, struct ps_slice b)
-{
-    int64_t left;
-    int64_t right;
-
-    return ps_slice_eq(a, b) || (a.len > 0 && b.len > 0 && ps_json_int(a, &left) &&
-                                 ps_json_int(b, &right) && left == right);
-}
-
 /* One request; of several all must want the same. */
 static int read_request(struct ps_neutral_build *build, const struct ps_neutral_at *at,
                         struct ps_slice raw, bool first, struct ps_slice *ret_input)
@@ -144,8 +135,8 @@ static int read_request(struct ps_neutral_build *build, const struct ps_neutral_
     if (ps_gemini_members(build, at, raw, fields, FIELDS) != 0 ||
         read_content(build, at, fields[CONTENT].raw, ret_input) != 0 ||
         read_task(build, at, fields[TASK_TYPE].raw, &type) != 0 ||
-        ps_build_int(build, at, "outputDimensionality", fields[DIMENSIONS].raw, 1, INT32_MAX,
-                     &dimensions) != 0) {
+        ps_gemini_int(build, at, "outputDimensionality", fields[DIMENSIONS].raw, 1, INT32_MAX,
+                      &dimensions) != 0) {
         return -1;
     }
     if (first) {
@@ -154,7 +145,7 @@ static int read_request(struct ps_neutral_build *build, const struct ps_neutral_
     } else if (!ps_slice_eq(neutral->input_type, type)) {
         return ps_build_bad(build, at, "taskType",
                             "must be the same in all requests for the provider of this model.");
-    } else if (!is_same(neutral->dimensions, dimensions)) {
+    } else if (!ps_slice_eq(neutral->dimensions, dimensions)) {
         return ps_build_bad(build, at, "outputDimensionality",
                             "must be the same in all requests for the provider of this model.");
     }

@@ -6,31 +6,19 @@
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 enum {
-    TEXT, /* what a part is, in the order of `kinds` */
-    INLINE_DATA,
-    FILE_DATA,
-    FUNCTION_CALL,
-    FUNCTION_RESPONSE,
-    EXECUTABLE_CODE,
+    TEXT = PS_GEMINI_TEXT, /* what a part is */
+    INLINE_DATA = PS_GEMINI_BLOB,
+    FILE_DATA = PS_GEMINI_FILE,
+    FUNCTION_CALL = PS_GEMINI_CALL,
+    FUNCTION_RESPONSE = PS_GEMINI_RESPONSE,
+    EXECUTABLE_CODE, /* and what no other family has */
     CODE_EXECUTION_RESULT,
     TOOL_CALL,
     TOOL_RESPONSE,
-    IS, /* and what is said about it */
-    THOUGHT = IS,
+    IS,
+    THOUGHT = IS, /* and what is said about it */
     SIGNATURE,
     MEMBERS,
-};
-
-static const enum ps_gemini_kind kinds[IS] = {
-    [TEXT] = PS_GEMINI_TEXT,
-    [INLINE_DATA] = PS_GEMINI_BLOB,
-    [FILE_DATA] = PS_GEMINI_FILE,
-    [FUNCTION_CALL] = PS_GEMINI_CALL,
-    [FUNCTION_RESPONSE] = PS_GEMINI_RESPONSE,
-    [EXECUTABLE_CODE] = PS_GEMINI_OTHER,
-    [CODE_EXECUTION_RESULT] = PS_GEMINI_OTHER,
-    [TOOL_CALL] = PS_GEMINI_OTHER,
-    [TOOL_RESPONSE] = PS_GEMINI_OTHER,
 };
 
 int ps_gemini_read_part(struct ps_neutral_build *build, const struct ps_neutral_at *at,
@@ -78,7 +66,10 @@ int ps_gemini_read_part(struct ps_neutral_build *build, const struct ps_neutral_
                                        "an object with text, inlineData, fileData, functionCall "
                                        "or functionResponse");
     }
-    ret->kind = kinds[found];
+    if (found >= EXECUTABLE_CODE) {
+        return ps_build_unsupported(build, at, members[found].name);
+    }
+    ret->kind = (enum ps_gemini_kind)found;
     ret->value = members[found].raw;
     return found == TEXT ? ps_build_string(build, at, "text", ret->value, &ret->value)
                          : ps_build_object(build, at, members[found].name, ret->value, &ret->value);

@@ -185,6 +185,9 @@ int ps_gemini_members(struct ps_neutral_build *build, const struct ps_neutral_at
 /* Likewise ps_build_word: words of enumerations are taken in any case. */
 int ps_gemini_word(struct ps_neutral_build *build, const struct ps_neutral_at *at, const char *name,
                    struct ps_slice raw, const char *const *words, int *ret);
+/* Likewise ps_build_int: clients write integers with a point, or as strings; *ret is plain. */
+int ps_gemini_int(struct ps_neutral_build *build, const struct ps_neutral_at *at, const char *name,
+                  struct ps_slice raw, int64_t low, int64_t high, struct ps_slice *ret);
 /* JSON text as a raw string that holds it; ptr NULL with a fault. */
 struct ps_slice ps_gemini_quote(struct ps_neutral_build *build, struct ps_slice text);
 /* "contents" and "systemInstruction"; `top`: what they stand in, NULL at the top of the body. */
@@ -198,7 +201,6 @@ enum ps_gemini_kind {
     PS_GEMINI_FILE,
     PS_GEMINI_CALL,
     PS_GEMINI_RESPONSE,
-    PS_GEMINI_OTHER, /* of what runs at the provider */
 };
 struct ps_gemini_part {
     enum ps_gemini_kind kind;
@@ -206,6 +208,7 @@ struct ps_gemini_part {
     struct ps_slice signature; /* RAW string */
     bool thought;
 };
+/* What runs at the provider is refused by name. */
 int ps_gemini_read_part(struct ps_neutral_build *build, const struct ps_neutral_at *at,
                         struct ps_slice raw, struct ps_gemini_part *ret);
 /* A BLOB or FILE as a part of the neutral form. */

@@ -23,7 +23,7 @@ enum {
 static const struct ps_field_rule rules[] = {
     [MODEL] = {"model", PS_FIELD_TEXT, true, 0, 0, 0, 0},
     [INNER_MODEL] = {"generateContentRequest.model", PS_FIELD_TEXT, true, 0, 0, 0, 0},
-    [OTHERS] = {"contents", PS_FIELD_INPUT, true, CHAT, CHAT, 0, 0},
+    [OTHERS] = {"contents", PS_FIELD_OBJECT, true, 0, CHAT, 0, 0},
     {"base_url", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
     {"api_base", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
     {"api_key", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
