@@ -198,11 +198,7 @@ static void write_stops(struct ps_encode *encode)
         return;
     }
     ps_out_key(out, "stop_sequences");
-    ps_out_open(out, '[');
-    for (size_t i = 0; i < neutral->stop_count; i++) {
-        ps_out_raw(out, neutral->stops[i]);
-    }
-    ps_out_close(out, ']');
+    ps_out_array(out, neutral->stops, neutral->stop_count);
 }
 
 static int write_service_tier(struct ps_encode *encode)
@@ -220,66 +216,9 @@ static int write_service_tier(struct ps_encode *encode)
     return ps_drop_raw(encode, "service_tier", tier);
 }
 
-/* ---- what has no place ---- */
-
-static bool is_one(struct ps_slice raw)
-{
-    int64_t number;
-
-    return raw.len == 0 || (ps_json_int(raw, &number) && number == 1);
-}
-
-static int refuse(struct ps_encode *encode)
-{
-    const struct ps_neutral *neutral = encode->neutral;
-    const struct {
-        bool refused;
-        const char *name;
-    } fields[] = {
-        {!is_one(neutral->n), "n"},
-        {!is_one(neutral->best_of), "best_of"},
-        {neutral->logprobs, "logprobs"},
-        {neutral->web_search.len > 0, "web_search_options"},
-    };
-
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        if (fields[i].refused) {
-            return ps_encode_unsupported(encode, fields[i].name);
-        }
-    }
-    return 0;
-}
-
-static int drop(struct ps_encode *encode)
-{
-    const struct ps_neutral *neutral = encode->neutral;
-    const struct {
-        const char *name;
-        struct ps_slice raw;
-    } fields[] = {
-        {"min_p", neutral->min_p},
-        {"seed", neutral->seed},
-        {"presence_penalty", neutral->presence_penalty},
-        {"frequency_penalty", neutral->frequency_penalty},
-        {"repetition_penalty", neutral->repetition_penalty},
-        {"logit_bias", neutral->logit_bias},
-        {"metadata", neutral->metadata},
-        {"verbosity", neutral->verbosity},
-        {"prompt_cache_key", neutral->cache_key},
-    };
-
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        if (ps_drop_raw(encode, fields[i].name, fields[i].raw) != 0) {
-            return -1;
-        }
-    }
-    if (neutral->store == PS_TRI_YES && ps_drop(encode, "store") != 0) {
-        return -1;
-    }
-    return encode->settings->self_hosted ? ps_encode_extras(encode) : ps_drop_extras(encode);
-}
-
 /* ---- the body ---- */
+
+#define TAKES (PS_TAKES_USUAL | PS_TAKES_USER | PS_TAKES_SERVICE_TIER | PS_TAKES_CACHE_CONTROL)
 
 static void write_max_tokens(struct ps_encode *encode, const struct ps_anthropic_plan *plan)
 {
@@ -309,7 +248,7 @@ static int write_answer(struct ps_encode *encode, const struct ps_anthropic_plan
     if (neutral->stream) {
         ps_out_member_bool(out, "stream", true);
     }
-    return drop(encode);
+    return ps_encode_drop_rest(encode, TAKES) != 0 ? -1 : ps_encode_all_extras(encode);
 }
 
 static int write_body(struct ps_encode *encode)
@@ -317,7 +256,7 @@ static int write_body(struct ps_encode *encode)
     struct ps_json_out *out = &encode->out;
     struct ps_anthropic_plan plan;
 
-    if (refuse(encode) != 0 || ps_anthropic_plan(encode, &plan) != 0) {
+    if (ps_encode_refuse_rest(encode, TAKES) != 0 || ps_anthropic_plan(encode, &plan) != 0) {
         return -1;
     }
     ps_out_open(out, '{');

@@ -148,11 +148,7 @@ static int write_stops(struct ps_encode *encode)
     }
     if (neutral->stop_count > 0) {
         ps_out_key(out, "stop_sequences");
-        ps_out_open(out, '[');
-        for (size_t i = 0; i < neutral->stop_count; i++) {
-            ps_out_raw(out, neutral->stops[i]);
-        }
-        ps_out_close(out, ']');
+        ps_out_array(out, neutral->stops, neutral->stop_count);
     }
     return 0;
 }
@@ -180,63 +176,11 @@ static int write_thinking(struct ps_encode *encode)
     return ps_drop(encode, "reasoning_effort");
 }
 
-/* ---- what has no place ---- */
-
-static bool is_one(struct ps_slice raw)
-{
-    int64_t number;
-
-    return raw.len == 0 || (ps_json_int(raw, &number) && number == 1);
-}
-
-static int refuse(struct ps_encode *encode)
-{
-    const struct ps_neutral *neutral = encode->neutral;
-
-    if (!is_one(neutral->n)) {
-        return ps_encode_unsupported(encode, "n");
-    }
-    if (neutral->logprobs) {
-        return ps_encode_unsupported(encode, "logprobs");
-    }
-    return neutral->web_search.len > 0 ? ps_encode_unsupported(encode, "web_search_options") : 0;
-}
-
-static int drop(struct ps_encode *encode)
-{
-    const struct ps_neutral *neutral = encode->neutral;
-    const struct {
-        const char *name;
-        struct ps_slice raw;
-    } fields[] = {
-        {"best_of", neutral->best_of},
-        {"min_p", neutral->min_p},
-        {"repetition_penalty", neutral->repetition_penalty},
-        {"logit_bias", neutral->logit_bias},
-        {"user", neutral->user},
-        {"metadata", neutral->metadata},
-        {"service_tier", neutral->service_tier},
-        {"verbosity", neutral->verbosity},
-        {"prompt_cache_key", neutral->cache_key},
-        {"cache_control", neutral->cache_control},
-    };
-
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        if (ps_drop_raw(encode, fields[i].name, fields[i].raw) != 0) {
-            return -1;
-        }
-    }
-    if (neutral->store == PS_TRI_YES && ps_drop(encode, "store") != 0) {
-        return -1;
-    }
-    return encode->settings->self_hosted ? ps_encode_extras(encode) : ps_drop_extras(encode);
-}
-
 /* ---- operations ---- */
 
 static int write_chat(struct ps_encode *encode)
 {
-    if (refuse(encode) != 0 || ps_cohere_encode_messages(encode) != 0 || write_tools(encode) != 0 ||
+    if (ps_cohere_encode_messages(encode) != 0 || write_tools(encode) != 0 ||
         write_format(encode) != 0 || write_sampling(encode) != 0 || write_stops(encode) != 0 ||
         write_thinking(encode) != 0) {
         return -1;
@@ -264,11 +208,7 @@ static int write_embedding(struct ps_encode *encode)
                                                                 : PS_SLICE_LIT("search_document"));
     }
     ps_out_key(out, "texts");
-    ps_out_open(out, '[');
-    for (size_t i = 0; i < neutral->input_count; i++) {
-        ps_out_raw(out, neutral->inputs[i]);
-    }
-    ps_out_close(out, ']');
+    ps_out_array(out, neutral->inputs, neutral->input_count);
     ps_out_key(out, "embedding_types");
     ps_out_raw(out, PS_SLICE_LIT("[\"float\"]"));
     ps_out_member(out, "output_dimension", neutral->dimensions);
@@ -311,37 +251,23 @@ static int write_ranking(struct ps_encode *encode)
     return 0; /* return_documents: the writer has them */
 }
 
-static int write_operation(struct ps_encode *encode, const char **ret_path)
-{
-    switch (encode->neutral->operation) {
-    case PS_OP_CHAT:
-        *ret_path = "/chat";
-        return write_chat(encode);
-    case PS_OP_EMBED:
-        *ret_path = "/embed";
-        return write_embedding(encode);
-    case PS_OP_RERANK:
-        *ret_path = "/rerank";
-        return write_ranking(encode);
-    case PS_OP_COMPLETE:
-    case PS_OP_IMAGE:
-    case PS_OP_COUNT_TOKENS:
-    case PS_OP_PASS:
-    case PS_OP_MODELS:
-    case PS_OP_COUNT:
-    default:
-        return ps_encode_unsupported(encode, "this operation");
-    }
-}
-
 int ps_cohere_encode_neutral(struct ps_encode *encode)
 {
+    static const struct ps_encode_operation operations[PS_OP_COUNT] = {
+        [PS_OP_CHAT] = {"/chat", write_chat},
+        [PS_OP_EMBED] = {"/embed", write_embedding},
+        [PS_OP_RERANK] = {"/rerank", write_ranking},
+    };
+    const unsigned takes = PS_TAKES_USUAL | PS_TAKES_SEED | PS_TAKES_PRESENCE | PS_TAKES_FREQUENCY |
+                           PS_TAKES_INPUT_TYPE;
     struct ps_json_out *out = &encode->out;
-    const char *path = "/";
+    const char *path = NULL;
 
     ps_out_open(out, '{');
     ps_out_member_text(out, "model", encode->model);
-    if (write_operation(encode, &path) != 0 || drop(encode) != 0 ||
+    if (ps_encode_refuse_rest(encode, takes) != 0 ||
+        ps_encode_operation(encode, operations, &path) != 0 ||
+        ps_encode_drop_rest(encode, takes) != 0 || ps_encode_all_extras(encode) != 0 ||
         ps_encode_path(encode, "/v2", ps_slice_cstr(path), PS_SLICE_NONE) != 0) {
         return -1;
     }

@@ -168,31 +168,6 @@ static int write_calls(struct ps_encode *encode, const struct ps_neutral_message
     return 0;
 }
 
-/* What was thought before tools were called. */
-static void write_plan(struct ps_json_out *out, const struct ps_neutral_message *message)
-{
-    bool any = false;
-
-    for (size_t i = 0; i < message->part_count; i++) {
-        const struct ps_neutral_part *part = &message->parts[i];
-
-        if (part->kind != PS_PART_REASONING || part->text.len == 0) {
-            continue;
-        }
-        if (!any) {
-            ps_out_key(out, "tool_plan");
-            ps_out_string_begin(out);
-        } else {
-            ps_out_string_plain(out, PS_SLICE_LIT("\\n"));
-        }
-        any = true;
-        ps_out_string_raw(out, part->text);
-    }
-    if (any) {
-        ps_out_string_end(out);
-    }
-}
-
 static int write_assistant(struct ps_encode *encode, const struct ps_neutral_message *message)
 {
     bool calls = false;
@@ -214,7 +189,8 @@ static int write_assistant(struct ps_encode *encode, const struct ps_neutral_mes
     if (!calls) {
         return 0;
     }
-    write_plan(&encode->out, message);
+    /* what was thought before tools were called */
+    ps_encode_joined_kind(&encode->out, "tool_plan", message, PS_PART_REASONING);
     return write_calls(encode, message);
 }
 

@@ -381,6 +381,31 @@ void ps_encode_joined_text(struct ps_json_out *out, const struct ps_neutral_part
     ps_out_string_end(out);
 }
 
+void ps_encode_joined_kind(struct ps_json_out *out, const char *name,
+                           const struct ps_neutral_message *message, enum ps_part_kind kind)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < message->part_count; i++) {
+        const struct ps_neutral_part *part = &message->parts[i];
+
+        if (part->kind != kind || part->text.len == 0) {
+            continue;
+        }
+        if (any) {
+            ps_out_string_plain(out, PS_SLICE_LIT("\\n"));
+        } else {
+            ps_out_key(out, name);
+            ps_out_string_begin(out);
+        }
+        any = true;
+        ps_out_string_raw(out, part->text);
+    }
+    if (any) {
+        ps_out_string_end(out);
+    }
+}
+
 void ps_encode_system_text(struct ps_json_out *out, const struct ps_neutral *neutral)
 {
     bool any = false;

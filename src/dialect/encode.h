@@ -80,6 +80,52 @@ int ps_encode_bad_at(struct ps_encode *encode, const struct ps_neutral_at *at, c
                      const char *what); /* "… must …" */
 int ps_encode_no_memory(struct ps_encode *encode);
 
+/* ---- what a target takes of a request: encode_rest.c ---- */
+
+enum ps_takes {
+    PS_TAKES_MAX_TOKENS = 1 << 0,
+    PS_TAKES_TEMPERATURE = 1 << 1,
+    PS_TAKES_TOP_P = 1 << 2,
+    PS_TAKES_TOP_K = 1 << 3,
+    PS_TAKES_MIN_P = 1 << 4,
+    PS_TAKES_SEED = 1 << 5,
+    PS_TAKES_PRESENCE = 1 << 6,
+    PS_TAKES_FREQUENCY = 1 << 7,
+    PS_TAKES_REPETITION = 1 << 8,
+    PS_TAKES_USER = 1 << 9,
+    PS_TAKES_SERVICE_TIER = 1 << 10,
+    PS_TAKES_CACHE_CONTROL = 1 << 11, /* at the top */
+    PS_TAKES_INPUT_TYPE = 1 << 12,
+    /* would change the answer */
+    PS_TAKES_N = 1 << 13,
+    PS_TAKES_BEST_OF = 1 << 14,
+    PS_TAKES_LOGPROBS = 1 << 15,
+    PS_TAKES_WEB_SEARCH = 1 << 16,
+    PS_TAKES_SUFFIX = 1 << 17,
+    PS_TAKES_ECHO = 1 << 18,
+    /* for ps_plain_check only */
+    PS_TAKES_STOP = 1 << 19,
+    PS_TAKES_FORMAT = 1 << 20,
+};
+/* What most take. */
+#define PS_TAKES_USUAL                                                                             \
+    (PS_TAKES_MAX_TOKENS | PS_TAKES_TEMPERATURE | PS_TAKES_TOP_P | PS_TAKES_TOP_K)
+/* A fault for what was given, is not taken, and would change the answer. */
+int ps_encode_refuse_rest(struct ps_encode *encode, unsigned takes);
+/* Drops what was given, is not taken, and would not. */
+int ps_encode_drop_rest(struct ps_encode *encode, unsigned takes);
+/* The top extras for a server that takes them; else all are dropped. */
+int ps_encode_all_extras(struct ps_encode *encode);
+
+/* The body of one operation, and its path. */
+struct ps_encode_operation {
+    const char *path;
+    int (*write)(struct ps_encode *encode); /* NULL: the target has none such */
+};
+/* Writes that of the request: `operations` has PS_OP_COUNT. *ret_path may be NULL. */
+int ps_encode_operation(struct ps_encode *encode, const struct ps_encode_operation *operations,
+                        const char **ret_path);
+
 /*
  * A member that is a number with limits of the target's: outside of them the limit goes out, and
  * the field is named as one that was not taken as it is. Nothing when `raw` was not given.
@@ -95,6 +141,10 @@ size_t ps_encode_tool_count(const struct ps_encode *encode);
  */
 void ps_encode_joined_text(struct ps_json_out *out, const struct ps_neutral_part *parts,
                            size_t count);
+/* Texts of a message's parts of one kind as one member, a line break between them; nothing when
+ * there are none. */
+void ps_encode_joined_kind(struct ps_json_out *out, const char *name,
+                           const struct ps_neutral_message *message, enum ps_part_kind kind);
 /* All leading system messages as one JSON string, an empty line between them. */
 void ps_encode_system_text(struct ps_json_out *out, const struct ps_neutral *neutral);
 /* Whether the leading system messages say anything. */

@@ -140,11 +140,7 @@ static int write_stops(struct ps_encode *encode)
                              "at most 5 texts");
     }
     ps_out_key(out, "stopSequences");
-    ps_out_open(out, '[');
-    for (size_t i = 0; i < neutral->stop_count; i++) {
-        ps_out_raw(out, neutral->stops[i]);
-    }
-    ps_out_close(out, ']');
+    ps_out_array(out, neutral->stops, neutral->stop_count);
     return 0;
 }
 
@@ -223,35 +219,7 @@ static int write_format(struct ps_encode *encode)
                        neutral->schema_description);
 }
 
-/* ---- what has no place ---- */
-
-static int drop(struct ps_encode *encode)
-{
-    const struct ps_neutral *neutral = encode->neutral;
-    const struct {
-        const char *name;
-        struct ps_slice raw;
-    } fields[] = {
-        {"min_p", neutral->min_p},
-        {"repetition_penalty", neutral->repetition_penalty},
-        {"logit_bias", neutral->logit_bias},
-        {"user", neutral->user},
-        {"metadata", neutral->metadata},
-        {"verbosity", neutral->verbosity},
-        {"prompt_cache_key", neutral->cache_key},
-        {"cache_control", neutral->cache_control},
-    };
-
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        if (ps_drop_raw(encode, fields[i].name, fields[i].raw) != 0) {
-            return -1;
-        }
-    }
-    if (neutral->store == PS_TRI_YES && ps_drop(encode, "store") != 0) {
-        return -1;
-    }
-    return encode->settings->self_hosted ? ps_encode_extras(encode) : ps_drop_extras(encode);
-}
+/* ---- the rest ---- */
 
 static int write_service_tier(struct ps_encode *encode)
 {
@@ -278,12 +246,13 @@ static int write_service_tier(struct ps_encode *encode)
 
 int ps_gemini_encode_config(struct ps_encode *encode)
 {
-    const struct ps_neutral *neutral = encode->neutral;
+    const unsigned takes = PS_TAKES_USUAL | PS_TAKES_SEED | PS_TAKES_PRESENCE | PS_TAKES_FREQUENCY |
+                           PS_TAKES_SERVICE_TIER | PS_TAKES_N | PS_TAKES_LOGPROBS |
+                           PS_TAKES_WEB_SEARCH;
     struct ps_json_out *out = &encode->out;
-    int64_t best_of;
 
-    if (neutral->best_of.len > 0 && (!ps_json_int(neutral->best_of, &best_of) || best_of != 1)) {
-        return ps_encode_unsupported(encode, "best_of");
+    if (ps_encode_refuse_rest(encode, takes) != 0) {
+        return -1;
     }
     ps_out_key(out, "generationConfig");
     ps_out_open(out, '{');
@@ -292,5 +261,8 @@ int ps_gemini_encode_config(struct ps_encode *encode)
     }
     write_thinking(encode);
     ps_out_close(out, '}');
-    return write_service_tier(encode) != 0 ? -1 : drop(encode);
+    if (write_service_tier(encode) != 0 || ps_encode_drop_rest(encode, takes) != 0) {
+        return -1;
+    }
+    return ps_encode_all_extras(encode);
 }

@@ -37,7 +37,7 @@ static int write_value(struct ps_encode *encode, enum put put)
         if (neutral->input_single && neutral->input_count == 1) {
             ps_out_raw(out, neutral->inputs[0]);
         } else {
-            ps_plain_inputs(encode);
+            ps_out_array(&encode->out, encode->neutral->inputs, encode->neutral->input_count);
         }
         return 0;
     case PUT_MESSAGES:
@@ -52,7 +52,7 @@ static int write_value(struct ps_encode *encode, enum put put)
         ps_out_raw(out, neutral->temperature);
         return 0;
     case PUT_STOP:
-        ps_plain_stops(encode);
+        ps_out_array(&encode->out, encode->neutral->stops, encode->neutral->stop_count);
         return 0;
     case PUT_STREAM:
     case PUTS:
@@ -254,9 +254,9 @@ static int place(struct merge *merge, unsigned *ret_set)
 static int check(struct ps_encode *encode)
 {
     const struct ps_dialect_settings *settings = encode->settings;
-    unsigned takes = (settings->max_tokens_at.len > 0 ? PS_PLAIN_MAX_TOKENS : 0U) |
-                     (settings->temperature_at.len > 0 ? PS_PLAIN_TEMPERATURE : 0U) |
-                     (settings->stop_at.len > 0 ? PS_PLAIN_STOP : 0U);
+    unsigned takes = (settings->max_tokens_at.len > 0 ? PS_TAKES_MAX_TOKENS : 0U) |
+                     (settings->temperature_at.len > 0 ? PS_TAKES_TEMPERATURE : 0U) |
+                     (settings->stop_at.len > 0 ? PS_TAKES_STOP : 0U);
 
     if (encode->neutral->operation == PS_OP_EMBED) {
         return ps_plain_check_embed(encode);

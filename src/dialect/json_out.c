@@ -78,6 +78,15 @@ void ps_out_null(struct ps_json_out *out)
     ps_buf_cstr(out->buf, "null");
 }
 
+void ps_out_array(struct ps_json_out *out, const struct ps_slice *raws, size_t count)
+{
+    ps_out_open(out, '[');
+    for (size_t i = 0; i < count; i++) {
+        ps_out_raw(out, raws[i]);
+    }
+    ps_out_close(out, ']');
+}
+
 /* ---- members ---- */
 
 void ps_out_member(struct ps_json_out *out, const char *name, struct ps_slice raw)

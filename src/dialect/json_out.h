@@ -36,6 +36,9 @@ void ps_out_int(struct ps_json_out *out, int64_t value);
 void ps_out_bool(struct ps_json_out *out, bool value);
 void ps_out_null(struct ps_json_out *out);
 
+/* An array of raw values. */
+void ps_out_array(struct ps_json_out *out, const struct ps_slice *raws, size_t count);
+
 /* A whole member; nothing at all when the value has len 0 (or is NULL). */
 void ps_out_member(struct ps_json_out *out, const char *name, struct ps_slice raw);
 void ps_out_member_text(struct ps_json_out *out, const char *name, struct ps_slice text);

@@ -69,11 +69,7 @@ static int write_stops(struct ps_encode *encode)
     }
     if (neutral->stop_count > 0) {
         ps_out_key(out, "stop");
-        ps_out_open(out, '[');
-        for (size_t i = 0; i < neutral->stop_count; i++) {
-            ps_out_raw(out, neutral->stops[i]);
-        }
-        ps_out_close(out, ']');
+        ps_out_array(out, neutral->stops, neutral->stop_count);
     }
     ps_out_member(out, "seed", neutral->seed);
     return 0;
@@ -253,11 +249,7 @@ static void write_inputs(struct ps_encode *encode)
         ps_out_raw(out, neutral->inputs[0]);
         return;
     }
-    ps_out_open(out, '[');
-    for (size_t i = 0; i < neutral->input_count; i++) {
-        ps_out_raw(out, neutral->inputs[i]);
-    }
-    ps_out_close(out, ']');
+    ps_out_array(out, neutral->inputs, neutral->input_count);
 }
 
 static int write_answering(struct ps_encode *encode)
@@ -318,29 +310,14 @@ static int write_rerank(struct ps_encode *encode)
     return 0;
 }
 
-static int write_operation(struct ps_encode *encode)
-{
-    switch (encode->neutral->operation) {
-    case PS_OP_CHAT:
-        return write_chat(encode);
-    case PS_OP_COMPLETE:
-        return write_completion(encode);
-    case PS_OP_EMBED:
-        return write_embedding(encode);
-    case PS_OP_RERANK:
-        return write_rerank(encode);
-    case PS_OP_IMAGE:
-    case PS_OP_COUNT_TOKENS:
-    case PS_OP_PASS:
-    case PS_OP_MODELS:
-    case PS_OP_COUNT:
-    default:
-        return ps_encode_unsupported(encode, "this operation");
-    }
-}
-
 int ps_openai_encode_neutral(struct ps_encode *encode)
 {
+    static const struct ps_encode_operation operations[PS_OP_COUNT] = {
+        [PS_OP_CHAT] = {NULL, write_chat}, /* ps_openai_path_of has the paths */
+        [PS_OP_COMPLETE] = {NULL, write_completion},
+        [PS_OP_EMBED] = {NULL, write_embedding},
+        [PS_OP_RERANK] = {NULL, write_rerank},
+    };
     struct ps_json_out *out = &encode->out;
 
     if (encode->neutral->operation == PS_OP_COUNT_TOKENS) {
@@ -349,8 +326,8 @@ int ps_openai_encode_neutral(struct ps_encode *encode)
     encode->ret->path = ps_slice_cstr(ps_openai_path_of(encode->neutral->operation));
     ps_out_open(out, '{');
     write_model(encode);
-    if (write_operation(encode) != 0 || write_about(encode) != 0 ||
-        (encode->settings->self_hosted ? ps_encode_extras(encode) : ps_drop_extras(encode)) != 0) {
+    if (ps_encode_operation(encode, operations, NULL) != 0 || write_about(encode) != 0 ||
+        ps_encode_all_extras(encode) != 0) {
         return -1;
     }
     ps_out_close(out, '}');

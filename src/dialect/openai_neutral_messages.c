@@ -215,32 +215,6 @@ static void write_call(struct ps_encode *encode, const struct ps_neutral_call *c
     ps_out_close(out, '}');
 }
 
-/* Texts of one kind as one string. */
-static void write_joined(struct ps_json_out *out, const char *name,
-                         const struct ps_neutral_message *message, enum ps_part_kind kind)
-{
-    bool any = false;
-
-    for (size_t i = 0; i < message->part_count; i++) {
-        const struct ps_neutral_part *part = &message->parts[i];
-
-        if (part->kind != kind || part->text.len == 0) {
-            continue;
-        }
-        if (any) {
-            ps_out_string_plain(out, PS_SLICE_LIT("\\n"));
-        } else {
-            ps_out_key(out, name);
-            ps_out_string_begin(out);
-        }
-        any = true;
-        ps_out_string_raw(out, part->text);
-    }
-    if (any) {
-        ps_out_string_end(out);
-    }
-}
-
 struct tally {
     size_t content;
     size_t reasoning;
@@ -290,11 +264,11 @@ static int write_assistant(struct ps_encode *encode, const struct ps_neutral_mes
         return -1;
     }
     if (encode->settings->self_hosted) {
-        write_joined(out, "reasoning_content", message, PS_PART_REASONING);
+        ps_encode_joined_kind(out, "reasoning_content", message, PS_PART_REASONING);
     } else if (tally.reasoning > 0 && ps_drop(encode, "reasoning") != 0) {
         return -1;
     }
-    write_joined(out, "refusal", message, PS_PART_REFUSAL);
+    ps_encode_joined_kind(out, "refusal", message, PS_PART_REFUSAL);
     if (tally.calls > 0) {
         ps_out_key(out, "tool_calls");
         ps_out_open(out, '[');

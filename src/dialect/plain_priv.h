@@ -17,35 +17,12 @@
 
 /* ---- back: plain_encode.c ---- */
 
-/* What such a model takes beside the prompt; the rest is dropped, or refused where it would change
- * the meaning. */
-enum ps_plain_field {
-    PS_PLAIN_MAX_TOKENS = 1 << 0,
-    PS_PLAIN_TEMPERATURE = 1 << 1,
-    PS_PLAIN_TOP_P = 1 << 2,
-    PS_PLAIN_TOP_K = 1 << 3,
-    PS_PLAIN_MIN_P = 1 << 4,
-    PS_PLAIN_SEED = 1 << 5,
-    PS_PLAIN_PRESENCE = 1 << 6,
-    PS_PLAIN_FREQUENCY = 1 << 7,
-    PS_PLAIN_REPETITION = 1 << 8,
-    PS_PLAIN_STOP = 1 << 9,
-    PS_PLAIN_FORMAT = 1 << 10,
-    PS_PLAIN_ECHO = 1 << 11,
-    PS_PLAIN_BEST_OF = 1 << 12,
-};
-/* For CHAT and COMPLETE, all but the prompt itself and extras. */
+/* For CHAT and COMPLETE, all but the prompt itself and extras; `takes` as in encode.h. */
 int ps_plain_check(struct ps_encode *encode, unsigned takes);
 /* The prompt as one JSON string. */
 int ps_plain_prompt(struct ps_encode *encode);
-/* Inputs of EMBED as an array of strings. */
-void ps_plain_inputs(struct ps_encode *encode);
 /* What an EMBED has beside them. */
 int ps_plain_check_embed(struct ps_encode *encode);
-/* The stop strings as an array. */
-void ps_plain_stops(struct ps_encode *encode);
-/* The top extras of a server that takes them, or none. */
-int ps_plain_extras(struct ps_encode *encode);
 /* A path from the configuration, "{model}" replaced; ptr NULL with a fault. */
 struct ps_slice ps_plain_path(struct ps_encode *encode, struct ps_slice path);
 

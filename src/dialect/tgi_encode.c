@@ -84,7 +84,7 @@ static int write_parameters(struct ps_encode *encode)
     }
     if (neutral->stop_count > 0) {
         ps_out_key(out, "stop");
-        ps_plain_stops(encode);
+        ps_out_array(&encode->out, encode->neutral->stops, encode->neutral->stop_count);
     }
     write_grammar(encode);
     ps_out_member(out, "best_of", neutral->best_of);
@@ -92,7 +92,7 @@ static int write_parameters(struct ps_encode *encode)
         ps_out_member_bool(out, "return_full_text", true);
     }
     ps_out_member_bool(out, "details", true);
-    if (ps_plain_extras(encode) != 0) {
+    if (ps_encode_all_extras(encode) != 0) {
         return -1;
     }
     ps_out_close(out, '}');
@@ -103,12 +103,12 @@ int ps_tgi_encode_neutral(struct ps_encode *encode)
 {
     struct ps_json_out *out = &encode->out;
     bool stream = encode->neutral->stream;
-    unsigned takes = PS_PLAIN_MAX_TOKENS | PS_PLAIN_TEMPERATURE | PS_PLAIN_TOP_P | PS_PLAIN_TOP_K |
-                     PS_PLAIN_SEED | PS_PLAIN_FREQUENCY | PS_PLAIN_REPETITION | PS_PLAIN_STOP |
-                     PS_PLAIN_FORMAT;
+    unsigned takes = PS_TAKES_MAX_TOKENS | PS_TAKES_TEMPERATURE | PS_TAKES_TOP_P | PS_TAKES_TOP_K |
+                     PS_TAKES_SEED | PS_TAKES_FREQUENCY | PS_TAKES_REPETITION | PS_TAKES_STOP |
+                     PS_TAKES_FORMAT;
 
     /* A stream of tokens has neither the prompt's nor those of several tries. */
-    if (ps_plain_check(encode, takes | (stream ? 0U : PS_PLAIN_ECHO | PS_PLAIN_BEST_OF)) != 0) {
+    if (ps_plain_check(encode, takes | (stream ? 0U : PS_TAKES_ECHO | PS_TAKES_BEST_OF)) != 0) {
         return -1;
     }
     encode->ret->path = stream ? PS_SLICE_LIT("/generate_stream") : PS_SLICE_LIT("/generate");

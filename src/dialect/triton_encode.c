@@ -36,18 +36,18 @@ struct sampler {
 };
 
 static const struct sampler samplers[] = {
-    {PS_PLAIN_MAX_TOKENS, "max_tokens", "max_tokens", "sampling_param_max_tokens"},
-    {PS_PLAIN_TEMPERATURE, "temperature", "temperature", "sampling_param_temperature"},
-    {PS_PLAIN_TOP_P, "top_p", "top_p", "sampling_param_top_p"},
-    {PS_PLAIN_TOP_K, "top_k", "top_k", "sampling_param_top_k"},
-    {PS_PLAIN_MIN_P, "min_p", NULL, "sampling_param_min_p"},
-    {PS_PLAIN_SEED, "seed", "seed", "sampling_param_seed"},
-    {PS_PLAIN_PRESENCE, "presence_penalty", "presence_penalty", "sampling_param_presence_penalty"},
-    {PS_PLAIN_FREQUENCY, "frequency_penalty", "frequency_penalty",
+    {PS_TAKES_MAX_TOKENS, "max_tokens", "max_tokens", "sampling_param_max_tokens"},
+    {PS_TAKES_TEMPERATURE, "temperature", "temperature", "sampling_param_temperature"},
+    {PS_TAKES_TOP_P, "top_p", "top_p", "sampling_param_top_p"},
+    {PS_TAKES_TOP_K, "top_k", "top_k", "sampling_param_top_k"},
+    {PS_TAKES_MIN_P, "min_p", NULL, "sampling_param_min_p"},
+    {PS_TAKES_SEED, "seed", "seed", "sampling_param_seed"},
+    {PS_TAKES_PRESENCE, "presence_penalty", "presence_penalty", "sampling_param_presence_penalty"},
+    {PS_TAKES_FREQUENCY, "frequency_penalty", "frequency_penalty",
      "sampling_param_frequency_penalty"},
-    {PS_PLAIN_REPETITION, "repetition_penalty", "repetition_penalty",
+    {PS_TAKES_REPETITION, "repetition_penalty", "repetition_penalty",
      "sampling_param_repetition_penalty"},
-    {PS_PLAIN_STOP, "stop", "stop_words", "sampling_param_stop"},
+    {PS_TAKES_STOP, "stop", "stop_words", "sampling_param_stop"},
 };
 #define SAMPLER_COUNT (sizeof(samplers) / sizeof(samplers[0]))
 
@@ -60,34 +60,34 @@ static const char *name_of(const struct sampler *sampler, enum ps_triton_shape s
 
 static unsigned takes_of(enum ps_triton_shape shape)
 {
-    unsigned takes = shape == PS_TRITON_TRTLLM ? PS_PLAIN_FORMAT : 0;
+    unsigned takes = shape == PS_TRITON_TRTLLM ? PS_TAKES_FORMAT : 0;
 
     for (size_t i = 0; i < SAMPLER_COUNT; i++) {
         takes |= name_of(&samplers[i], shape) != NULL ? samplers[i].field : 0;
     }
-    return takes | PS_PLAIN_ECHO;
+    return takes | PS_TAKES_ECHO;
 }
 
 static struct ps_slice value_of(const struct ps_neutral *neutral, unsigned field)
 {
     switch (field) {
-    case PS_PLAIN_MAX_TOKENS:
+    case PS_TAKES_MAX_TOKENS:
         return neutral->max_tokens;
-    case PS_PLAIN_TEMPERATURE:
+    case PS_TAKES_TEMPERATURE:
         return neutral->temperature;
-    case PS_PLAIN_TOP_P:
+    case PS_TAKES_TOP_P:
         return neutral->top_p;
-    case PS_PLAIN_TOP_K:
+    case PS_TAKES_TOP_K:
         return neutral->top_k;
-    case PS_PLAIN_MIN_P:
+    case PS_TAKES_MIN_P:
         return neutral->min_p;
-    case PS_PLAIN_SEED:
+    case PS_TAKES_SEED:
         return neutral->seed;
-    case PS_PLAIN_PRESENCE:
+    case PS_TAKES_PRESENCE:
         return neutral->presence_penalty;
-    case PS_PLAIN_FREQUENCY:
+    case PS_TAKES_FREQUENCY:
         return neutral->frequency_penalty;
-    case PS_PLAIN_REPETITION:
+    case PS_TAKES_REPETITION:
         return neutral->repetition_penalty;
     default:
         return PS_SLICE_NONE;
@@ -99,11 +99,11 @@ static void write_samplers(struct ps_encode *encode, enum ps_triton_shape shape)
     for (size_t i = 0; i < SAMPLER_COUNT; i++) {
         const char *name = name_of(&samplers[i], shape);
 
-        if (name != NULL && samplers[i].field != PS_PLAIN_STOP) {
+        if (name != NULL && samplers[i].field != PS_TAKES_STOP) {
             ps_out_member(&encode->out, name, value_of(encode->neutral, samplers[i].field));
         } else if (name != NULL && encode->neutral->stop_count > 0) {
             ps_out_key(&encode->out, name);
-            ps_plain_stops(encode);
+            ps_out_array(&encode->out, encode->neutral->stops, encode->neutral->stop_count);
         }
     }
 }
@@ -119,7 +119,7 @@ static int write_sampling_string(struct ps_encode *encode)
     encode->out = ps_json_out(&text);
     ps_out_open(&encode->out, '{');
     write_samplers(encode, PS_TRITON_VLLM);
-    rc = ps_plain_extras(encode);
+    rc = ps_encode_all_extras(encode);
     ps_out_close(&encode->out, '}');
     encode->out = body;
     if (rc == 0 && text.failed) {
@@ -172,7 +172,7 @@ static int write_text_body(struct ps_encode *encode, enum ps_triton_shape shape)
     } else {
         write_samplers(encode, shape);
         write_guide(encode);
-        if (ps_plain_extras(encode) != 0) {
+        if (ps_encode_all_extras(encode) != 0) {
             return -1;
         }
     }
@@ -222,7 +222,7 @@ static int put_prompt(struct ps_encode *encode)
     open_tensor(encode, name_or(encode->settings->prompt_at, "text_input"), "BYTES",
                 embeds ? neutral->input_count : 1);
     if (embeds) {
-        ps_plain_inputs(encode);
+        ps_out_array(&encode->out, encode->neutral->inputs, encode->neutral->input_count);
     } else {
         ps_out_open(out, '[');
         if (ps_plain_prompt(encode) != 0) {
@@ -239,9 +239,9 @@ static int put_settings(struct ps_encode *encode)
     const struct ps_dialect_settings *settings = encode->settings;
     const struct ps_neutral *neutral = encode->neutral;
     bool stops = settings->stop_at.len > 0;
-    unsigned takes = (settings->max_tokens_at.len > 0 ? PS_PLAIN_MAX_TOKENS : 0U) |
-                     (settings->temperature_at.len > 0 ? PS_PLAIN_TEMPERATURE : 0U) |
-                     (stops ? PS_PLAIN_STOP : 0U);
+    unsigned takes = (settings->max_tokens_at.len > 0 ? PS_TAKES_MAX_TOKENS : 0U) |
+                     (settings->temperature_at.len > 0 ? PS_TAKES_TEMPERATURE : 0U) |
+                     (stops ? PS_TAKES_STOP : 0U);
 
     encode->ret->stream = false;
     encode->ret->accept = PS_SLICE_LIT("application/json");
@@ -252,7 +252,7 @@ static int put_settings(struct ps_encode *encode)
     put_tensor(encode, settings->temperature_at, "FP32", neutral->temperature);
     if (stops && neutral->stop_count > 0) {
         open_tensor(encode, settings->stop_at, "BYTES", neutral->stop_count);
-        ps_plain_stops(encode);
+        ps_out_array(&encode->out, encode->neutral->stops, encode->neutral->stop_count);
         ps_out_close(&encode->out, '}');
     }
     return 0;
