@@ -1,75 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rig.h"
+#include "front_rig.h"
 
 /* SGLang's shape at /generate: bodies in, OpenAI's out; events in, its answers out. */
 
-struct row {
-    const char *body;
-    const char *expected; /* NULL: refused */
-    const char *note;     /* dropped, or the path at fault; NULL: nothing */
-};
-
-static int read_row(struct rig *rig, const char *body, const struct cut *cut)
-{
-    const struct ps_reader_options options = {.operation = PS_OP_CHAT};
-
-    rig_init(rig);
-    rig->request.family = PS_FAMILY_GENERATE;
-    rig->request.operation = PS_OP_CHAT;
-    return rig_read(rig, &options, ps_slice_cstr(body), cut);
-}
-
-static void check(const struct row *row, const struct cut *cut)
-{
-    const struct ps_encode_options options = {.model = PS_SLICE_LIT("up")};
-    const char *note = row->note != NULL ? row->note : "";
-    struct ps_encoded encoded;
-    struct rig rig;
-    char *text;
-    int rc = read_row(&rig, row->body, cut);
-
-    if (rc == 0) {
-        rc = ps_dialect_encode(ps_dialect_find("openai"), &rig.request, &options, &rig.arena,
-                               &encoded, &rig.fault);
-    }
-    if (row->expected == NULL) {
-        if (rc == 0 || strcmp(rig.fault.param, note) != 0) {
-            fail_msg("%s: expected a fault at %s, found %d at %s: %s", row->body, note, rc,
-                     rig.fault.param, rig.fault.message);
-        }
-        rig_deinit(&rig);
-        return;
-    }
-    if (rc != 0) {
-        fail_msg("%s: %s (%s)", row->body, rig.fault.message, rig.fault.param);
-    }
-    text = rig_join(&encoded);
-    if (strcmp(text, row->expected) != 0 || !ps_slice_eq_cstr(encoded.dropped, note)) {
-        fail_msg("%s\nexpected %s [%s]\nfound    %s [%.*s]", row->body, row->expected, note, text,
-                 (int)encoded.dropped.len, encoded.dropped.ptr);
-    }
-    free(text);
-    rig_deinit(&rig);
-}
-
+#define OURS PS_FAMILY_GENERATE, "/generate"
 #define SAYS(more)                                                                                 \
     "{\"model\":\"up\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]" more "}"
 #define PARAMS(text) "{\"text\":\"hi\",\"sampling_params\":{" text "}}"
 
 static void becomes_a_chat(void **state)
 {
-    static const struct row rows[] = {
-        {"{\"text\":\"hi\"}", SAYS(""), NULL},
-        {"{\"sampling_params\":null,\"text\":\"hi\",\"stream\":true}",
+    static const struct front_row rows[] = {
+        {OURS, "{\"text\":\"hi\"}", SAYS(""), NULL},
+        {OURS, "{\"sampling_params\":null,\"text\":\"hi\",\"stream\":true}",
          SAYS(",\"stream\":true,\"stream_options\":{\"include_usage\":true}"), NULL},
         /* as SGLang's own client sends it, whatever is asked for */
-        {PARAMS("\"max_new_tokens\":128,\"min_new_tokens\":0,\"n\":1,\"stop\":[],"
+        {OURS,
+         PARAMS("\"max_new_tokens\":128,\"min_new_tokens\":0,\"n\":1,\"stop\":[],"
                 "\"stop_token_ids\":[],\"stop_regex\":[],\"temperature\":1.0,\"top_p\":1.0,"
                 "\"top_k\":-1,\"min_p\":0.0,\"frequency_penalty\":0.0,\"presence_penalty\":0.0,"
                 "\"ignore_eos\":false,\"regex\":null,\"json_schema\":null,"
                 "\"skip_special_tokens\":true"),
          SAYS(",\"max_tokens\":128,\"temperature\":1.0,\"top_p\":1.0"), NULL},
-        {PARAMS("\"max_new_tokens\":7,\"top_k\":4,\"min_p\":0.1,\"frequency_penalty\":0.2,"
+        {OURS,
+         PARAMS("\"max_new_tokens\":7,\"top_k\":4,\"min_p\":0.1,\"frequency_penalty\":0.2,"
                 "\"presence_penalty\":0.3,\"repetition_penalty\":1.1,\"sampling_seed\":3,"
                 "\"stop\":\"x\",\"min_new_tokens\":2,\"skip_special_tokens\":false,"
                 "\"no_stop_trim\":true,\"odd\":1"),
@@ -78,51 +32,46 @@ static void becomes_a_chat(void **state)
          "top_k, min_p, repetition_penalty, sampling_params.odd, "
          "sampling_params.skip_special_tokens, sampling_params.min_new_tokens, "
          "sampling_params.no_stop_trim"},
-        {PARAMS("\"json_schema\":\"{\\\"type\\\":\\\"object\\\"}\""),
+        {OURS, PARAMS("\"json_schema\":\"{\\\"type\\\":\\\"object\\\"}\""),
          SAYS(",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{\"name\":"
               "\"answer\",\"schema\":{\"type\":\"object\"}}}"),
          NULL},
-        {"{\"text\":\"hi\",\"rid\":\"a\",\"return_logprob\":false}", SAYS(""), "rid"},
+        {OURS, "{\"text\":\"hi\",\"rid\":\"a\",\"return_logprob\":false}", SAYS(""), "rid"},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        size_t len = strlen(rows[i].body);
-
-        check(&rows[i], &(struct cut){.bytes = true});
-        for (size_t at = 0; at < len; at++) {
-            check(&rows[i], &(struct cut){.at = at});
-        }
+        front_check_cuts(&rows[i]);
     }
 }
 
 static void refuses(void **state)
 {
-    static const struct row rows[] = {
-        {"{\"text\":[\"a\"]}", NULL, "text"},
-        {"{\"text\":\"\"}", NULL, "text"},
-        {"{\"text\":\"a\",\"prompt\":\"b\"}", NULL, "prompt"},
-        {"{\"text\":\"a\",\"background\":true}", NULL, "background"},
-        {"{\"text\":\"a\",\"api_key\":\"b\"}", NULL, "api_key"},
-        {"{\"sampling_params\":{}}", NULL, "sampling_params"},
-        {"{\"text\":\"a\",\"sampling_params\":[]}", NULL, "sampling_params"},
-        {"{\"text\":\"a\",\"image_data\":\"b\"}", NULL, "image_data"},
-        {"{\"text\":\"a\",\"return_logprob\":true}", NULL, "return_logprob"},
-        {"{\"text\":\"a\",\"lora_path\":\"b\"}", NULL, "lora_path"},
-        {PARAMS("\"n\":2"), NULL, "sampling_params.n"},
-        {PARAMS("\"regex\":\"a+\""), NULL, "sampling_params.regex"},
-        {PARAMS("\"ebnf\":\"a\""), NULL, "sampling_params.ebnf"},
-        {PARAMS("\"stop_token_ids\":[1]"), NULL, "sampling_params.stop_token_ids"},
-        {PARAMS("\"stop_regex\":\"a\""), NULL, "sampling_params.stop_regex"},
-        {PARAMS("\"ignore_eos\":true"), NULL, "sampling_params.ignore_eos"},
-        {PARAMS("\"temperature\":\"a\""), NULL, "sampling_params.temperature"},
-        {PARAMS("\"json_schema\":\"a\""), NULL, "sampling_params.json_schema"},
-        {PARAMS("\"stop\":7"), NULL, "sampling_params.stop"},
+    static const struct front_row rows[] = {
+        {OURS, "{\"text\":[\"a\"]}", NULL, "text"},
+        {OURS, "{\"text\":\"\"}", NULL, "text"},
+        {OURS, "{\"text\":\"a\",\"prompt\":\"b\"}", NULL, "prompt"},
+        {OURS, "{\"text\":\"a\",\"background\":true}", NULL, "background"},
+        {OURS, "{\"text\":\"a\",\"api_key\":\"b\"}", NULL, "api_key"},
+        {OURS, "{\"sampling_params\":{}}", NULL, "sampling_params"},
+        {OURS, "{\"text\":\"a\",\"sampling_params\":[]}", NULL, "sampling_params"},
+        {OURS, "{\"text\":\"a\",\"image_data\":\"b\"}", NULL, "image_data"},
+        {OURS, "{\"text\":\"a\",\"return_logprob\":true}", NULL, "return_logprob"},
+        {OURS, "{\"text\":\"a\",\"lora_path\":\"b\"}", NULL, "lora_path"},
+        {OURS, PARAMS("\"n\":2"), NULL, "sampling_params.n"},
+        {OURS, PARAMS("\"regex\":\"a+\""), NULL, "sampling_params.regex"},
+        {OURS, PARAMS("\"ebnf\":\"a\""), NULL, "sampling_params.ebnf"},
+        {OURS, PARAMS("\"stop_token_ids\":[1]"), NULL, "sampling_params.stop_token_ids"},
+        {OURS, PARAMS("\"stop_regex\":\"a\""), NULL, "sampling_params.stop_regex"},
+        {OURS, PARAMS("\"ignore_eos\":true"), NULL, "sampling_params.ignore_eos"},
+        {OURS, PARAMS("\"temperature\":\"a\""), NULL, "sampling_params.temperature"},
+        {OURS, PARAMS("\"json_schema\":\"a\""), NULL, "sampling_params.json_schema"},
+        {OURS, PARAMS("\"stop\":7"), NULL, "sampling_params.stop"},
     };
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        check(&rows[i], &(struct cut){.at = 0});
+        front_check(&rows[i], &(struct cut){.at = 0});
     }
 }
 
@@ -173,7 +122,8 @@ static void writes_a_stream(void **state)
     struct ps_buf out;
 
     (void)state;
-    assert_int_equal(read_row(&rig, "{\"text\":\"a\",\"stream\":true}", &(struct cut){.at = 0}), 0);
+    assert_int_equal(
+        front_read(&rig, OURS, "{\"text\":\"a\",\"stream\":true}", &(struct cut){.at = 0}), 0);
     assert_true(rig.request.stream);
     ps_buf_init(&out, 4096);
     write_all(&rig, PS_WRITER_STREAM, NULL, &out);
@@ -198,7 +148,7 @@ static void writes_a_whole_answer(void **state)
     struct ps_buf out;
 
     (void)state;
-    assert_int_equal(read_row(&rig, "{\"text\":\"a\"}", &(struct cut){.at = 0}), 0);
+    assert_int_equal(front_read(&rig, OURS, "{\"text\":\"a\"}", &(struct cut){.at = 0}), 0);
     ps_buf_init(&out, 4096);
     write_all(&rig, PS_WRITER_WHOLE, &cut, &out);
     assert_non_null(strstr(out.ptr, "\"text\":\"a\\\"\xc3\xa9\",\"finish_reason\":\"length\""));
@@ -214,7 +164,8 @@ static void bounds_what_it_holds(void **state)
     struct ps_buf out;
 
     (void)state;
-    assert_int_equal(read_row(&rig, "{\"text\":\"a\",\"stream\":true}", &(struct cut){.at = 0}), 0);
+    assert_int_equal(
+        front_read(&rig, OURS, "{\"text\":\"a\",\"stream\":true}", &(struct cut){.at = 0}), 0);
     ps_buf_init(&out, 4096);
     const struct ps_writer_options options = {
         .operation = PS_OP_CHAT, .mode = PS_WRITER_STREAM, .max_bytes = 5, .request = &rig.request};

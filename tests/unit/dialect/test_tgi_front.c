@@ -1,67 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rig.h"
+#include "front_rig.h"
 
 /* TGI's own shape at its doors and at /generate: bodies in, OpenAI's and TGI's own out; events in,
  * its answers out. */
-
-struct row {
-    enum ps_family door;
-    const char *path;
-    const char *body;
-    const char *expected; /* for OpenAI; NULL: refused */
-    const char *note;     /* dropped, or the path at fault; NULL: nothing */
-};
-
-static int read_row(struct rig *rig, enum ps_family door, const char *path, const char *body,
-                    const struct cut *cut)
-{
-    const struct ps_reader_options options = {.operation = PS_OP_CHAT};
-
-    rig_init(rig);
-    rig->request.family = door;
-    rig->request.operation = PS_OP_CHAT;
-    rig->request.path = ps_slice_cstr(path);
-    return rig_read(rig, &options, ps_slice_cstr(body), cut);
-}
-
-static int encode(struct rig *rig, const char *dialect, struct ps_encoded *encoded)
-{
-    const struct ps_encode_options options = {.model = PS_SLICE_LIT("up")};
-
-    return ps_dialect_encode(ps_dialect_find(dialect), &rig->request, &options, &rig->arena,
-                             encoded, &rig->fault);
-}
-
-static void check(const struct row *row, const struct cut *cut)
-{
-    struct rig rig;
-    struct ps_encoded encoded;
-    const char *note = row->note != NULL ? row->note : "";
-    int rc = read_row(&rig, row->door, row->path, row->body, cut);
-
-    if (rc == 0) {
-        rc = encode(&rig, "openai", &encoded);
-    }
-    if (row->expected == NULL) {
-        if (rc == 0 || strcmp(rig.fault.param, note) != 0) {
-            fail_msg("%s: expected a fault at %s, found %d at %s: %s", row->body, note, rc,
-                     rig.fault.param, rig.fault.message);
-        }
-        rig_deinit(&rig);
-        return;
-    }
-    if (rc != 0) {
-        fail_msg("%s: %s (%s)", row->body, rig.fault.message, rig.fault.param);
-    }
-    char *text = rig_join(&encoded);
-    if (strcmp(text, row->expected) != 0 || !ps_slice_eq_cstr(encoded.dropped, note)) {
-        fail_msg("%s\nexpected %s [%s]\nfound    %s [%.*s]", row->body, row->expected, note, text,
-                 (int)encoded.dropped.len, encoded.dropped.ptr);
-    }
-    free(text);
-    assert_int_equal(rig.request.family, PS_FAMILY_TGI);
-    rig_deinit(&rig);
-}
 
 #define SAYS(text, more)                                                                           \
     "{\"model\":\"up\",\"messages\":[{\"role\":\"user\",\"content\":\"" text "\"}]" more "}"
@@ -72,7 +13,7 @@ static void check(const struct row *row, const struct cut *cut)
 
 static void becomes_a_chat(void **state)
 {
-    static const struct row rows[] = {
+    static const struct front_row rows[] = {
         {GENERATE, "{\"inputs\":\"h\\u00e9\"}", SAYS("h\\u00e9", ""), NULL},
         {SLASH, "{\"inputs\":\"hi\",\"parameters\":null,\"stream\":false}", SAYS("hi", ""), NULL},
         {GENERATE, "{\"inputs\":\"hi\",\"stream\":true}",
@@ -112,18 +53,13 @@ static void becomes_a_chat(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        size_t len = strlen(rows[i].body);
-
-        check(&rows[i], &(struct cut){.bytes = true});
-        for (size_t at = 0; at < len; at++) {
-            check(&rows[i], &(struct cut){.at = at});
-        }
+        front_check_cuts(&rows[i]);
     }
 }
 
 static void refuses(void **state)
 {
-    static const struct row rows[] = {
+    static const struct front_row rows[] = {
         {STREAM, "{}", NULL, "inputs"},
         {SLASH, "{\"inputs\":\"\"}", NULL, "inputs"},
         {GENERATE, "{\"inputs\":[\"a\"]}", NULL, "inputs"},
@@ -155,7 +91,7 @@ static void refuses(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        check(&rows[i], &(struct cut){.at = 0});
+        front_check(&rows[i], &(struct cut){.at = 0});
     }
 }
 
@@ -182,9 +118,10 @@ static void passes_to_its_own(void **state)
         struct rig rig;
         char *text;
 
-        assert_int_equal(read_row(&rig, rows[i].door, rows[i].path, rows[i].body, &cut), 0);
-        assert_int_equal(encode(&rig, "tgi", &encoded), 0);
+        assert_int_equal(front_read(&rig, rows[i].door, rows[i].path, rows[i].body, &cut), 0);
+        assert_int_equal(front_encode(&rig, "tgi", &encoded), 0);
         assert_true(encoded.relayed);
+        assert_int_equal(rig.request.family, PS_FAMILY_TGI);
         text = rig_join(&encoded);
         assert_string_equal(text, rows[i].body);
         assert_true(ps_slice_eq_cstr(encoded.path, rows[i].expected));
@@ -219,8 +156,8 @@ static void writes(enum ps_writer_mode mode, const char *path, const char *body,
     struct ps_buf out;
     struct rig rig;
 
-    assert_int_equal(read_row(&rig, PS_FAMILY_TGI, path, body, &cut), 0);
-    assert_int_equal(encode(&rig, "openai", &encoded), 0);
+    assert_int_equal(front_read(&rig, PS_FAMILY_TGI, path, body, &cut), 0);
+    assert_int_equal(front_encode(&rig, "openai", &encoded), 0);
     ps_buf_init(&out, 4096);
     const struct ps_writer_options options = {
         .operation = PS_OP_CHAT, .mode = mode, .max_bytes = 64, .request = &rig.request};
