@@ -195,6 +195,7 @@ static int admit(struct ps_conn *conn, struct ps_fault *fault)
     if (head->method == PS_HTTP_OPTIONS) {
         return 0;
     }
+    request->door = ps_door_taking(request->door, head->method);
     if (check_method(conn, fault) != 0 ||
         (!request->door->open && ps_access_identify(conn, fault) != 0)) {
         return -1;

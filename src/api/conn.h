@@ -175,6 +175,7 @@ enum ps_door_kind {
     PS_DOOR_HEALTH_READY,
     PS_DOOR_METRICS,
     PS_DOOR_MODELS,
+    PS_DOOR_OLLAMA, /* what else its clients look at: version, models that run, the front page */
     PS_DOOR_SIDE
 };
 
@@ -190,6 +191,8 @@ struct ps_door {
 };
 /* NULL: no such path. */
 const struct ps_door *ps_door_find(struct ps_slice path);
+/* The door behind it at the same path that takes this method, or itself. */
+const struct ps_door *ps_door_taking(const struct ps_door *door, enum ps_http_method method);
 /* "GET, HEAD, OPTIONS" into ret (at least 64 bytes). */
 void ps_door_allow(const struct ps_door *door, char *ret, size_t size);
 
@@ -223,6 +226,9 @@ void ps_inference_fail(struct ps_conn *conn, const struct ps_fault *fault);
 /* Whose answers and errors the client understands: the door's family, or what the body was found to
  * be of. */
 enum ps_family ps_inference_family(const struct ps_conn *conn);
+/* ollama.c: PS_DOOR_OLLAMA; and what an exchange has found that asks a model for nothing. */
+void ps_ollama_answer(struct ps_conn *conn);
+void ps_ollama_idle(struct ps_conn *conn);
 /* own.c: doors that answer by themselves, when the request is complete. */
 void ps_own_answer(struct ps_conn *conn);
 /* Whose client asks: the door's family, or what a header says of it. */

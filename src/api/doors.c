@@ -75,6 +75,16 @@ static const struct ps_door doors[] = {
     EXCHANGE("/v2/chat", "cohere_chat", METHOD(POST), COHERE, CHAT),
     EXCHANGE("/v2/embed", "cohere_embed", METHOD(POST), COHERE, EMBED),
     EXCHANGE("/v2/rerank", "cohere_rerank", METHOD(POST), COHERE, RERANK),
+    EXCHANGE("/api/chat", "ollama_chat", METHOD(POST), OLLAMA, CHAT),
+    EXCHANGE("/api/generate", "ollama_generate", METHOD(POST), OLLAMA, CHAT),
+    EXCHANGE("/api/embed", "ollama_embed", METHOD(POST), OLLAMA, EMBED),
+    EXCHANGE("/api/embeddings", "ollama_embed", METHOD(POST), OLLAMA, EMBED),
+    EXCHANGE("/api/show", "ollama_show", METHOD(POST), OLLAMA, PASS),
+    OWN("/api/tags", "models", OLLAMA, MODELS, false),
+    OWN("/api/ps", "ollama", OLLAMA, OLLAMA, false),
+    OWN("/api/version", "ollama", OLLAMA, OLLAMA, false),
+    OWN("/", "ollama", OLLAMA, OLLAMA, true), /* whoever POSTs there means TGI */
+    SIDE("/api/", "ollama", ANY_METHOD | READ, OLLAMA, ps_ollama_ops),
     EXCHANGE("/v1/", "pass", ANY_METHOD, OPENAI, PASS),
 };
 #undef EXCHANGE
@@ -179,12 +189,29 @@ const struct ps_door *ps_door_find(struct ps_slice path)
     return NULL;
 }
 
+static bool is_same(const struct ps_door *left, const struct ps_door *right)
+{
+    return strcmp(left->path, right->path) == 0;
+}
+
+const struct ps_door *ps_door_taking(const struct ps_door *door, enum ps_http_method method)
+{
+    const struct ps_door *end = doors + sizeof(doors) / sizeof(doors[0]);
+    for (const struct ps_door *other = door; other < end; other++) {
+        if ((other->methods >> method & 1) != 0 && is_same(door, other)) {
+            return other;
+        }
+    }
+    return door;
+}
+
 void ps_door_allow(const struct ps_door *door, char *ret, size_t size)
 {
     size_t len = 0;
     ret[0] = '\0';
     for (int method = 0; method < PS_HTTP_OTHER; method++) {
-        if ((door->methods >> method & 1) != 0 || method == PS_HTTP_OPTIONS) {
+        const struct ps_door *taking = ps_door_taking(door, (enum ps_http_method)method);
+        if ((taking->methods >> method & 1) != 0 || method == PS_HTTP_OPTIONS) {
             const char *name = ps_http_method_name((enum ps_http_method)method);
             size_t need = strlen(name) + (len > 0 ? 2 : 0);
             if (len + need < size) {

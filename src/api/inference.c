@@ -145,6 +145,14 @@ static void on_background(void *arg)
     }
 }
 
+static void on_own_answer(void *arg)
+{
+    struct ps_conn *conn = arg;
+    if (conn->state != PS_CONN_CLOSING) {
+        ps_ollama_idle(conn);
+    }
+}
+
 static void on_previous(void *arg)
 {
     struct ps_conn *conn = arg;
@@ -157,8 +165,8 @@ static void on_previous(void *arg)
 static struct ps_slice path_of(const struct ps_door *door, struct ps_slice path)
 {
     static const struct ps_slice version = PS_SLICE_INIT("/v1");
-    return door->operation == PS_OP_PASS ? ps_slice(path.ptr + version.len, path.len - version.len)
-                                         : path;
+    bool versioned = door->operation == PS_OP_PASS && ps_slice_starts(path, version);
+    return versioned ? ps_slice(path.ptr + version.len, path.len - version.len) : path;
 }
 
 int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault)
@@ -191,6 +199,9 @@ int ps_inference_open(struct ps_conn *conn, struct ps_fault *fault)
     if (request->door->side == &ps_background_ops) {
         spec.on_background = on_background;
         spec.prefer_background = ps_side_jobs(conn) != NULL && ps_background_preferred(head);
+    }
+    if (request->door->family == PS_FAMILY_OLLAMA) {
+        spec.on_own_answer = on_own_answer;
     }
     if (request->door->side == &ps_responses_ops) {
         spec.on_previous = on_previous;

@@ -117,6 +117,9 @@ void ps_own_answer(struct ps_conn *conn)
     case PS_DOOR_MODELS:
         answer_models(conn);
         break;
+    case PS_DOOR_OLLAMA:
+        ps_ollama_answer(conn);
+        break;
     case PS_DOOR_EXCHANGE:
     case PS_DOOR_SIDE:
         break; /* not here: its exchange answers, or what the door keeps */

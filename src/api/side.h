@@ -122,6 +122,7 @@ extern const struct ps_side_ops ps_background_ops;  /* POST /generate, once it i
 extern const struct ps_side_ops ps_responses_ops;     /* POST /v1/responses, beside its exchange */
 extern const struct ps_side_ops ps_responses_one_ops; /* GET, DELETE /v1/responses/{id} */
 extern const struct ps_side_ops ps_responses_items_ops; /* GET /v1/responses/{id}/input_items */
+extern const struct ps_side_ops ps_ollama_ops;          /* /api/pull and its like */
 
 /* responses_lookup.c: the exchange waits for the response before, and for items it refers to. */
 void ps_responses_previous(struct ps_conn *conn);

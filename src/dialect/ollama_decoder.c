@@ -5,7 +5,8 @@
 /*
  * Answers of Ollama's API: lines of JSON, each a piece of the message, the last with "done" and the
  * counts; an error is a line of its own. A whole answer is one such object with all of it. Tool
- * calls come whole, mostly without an id.
+ * calls come whole, mostly without an id. /api/generate, which is asked for completions and relayed
+ * for its own clients, says its text at the top.
  */
 
 /* ---- tools ---- */
@@ -98,8 +99,7 @@ static bool say_message(struct ps_ollama_decoder *decoder, struct ps_slice text)
 {
     struct ps_texts *texts = &decoder->texts;
     struct ps_slice message = ps_raw_member(text, "message");
-    struct ps_slice response = ps_raw_member(text, "response");
-    bool chat = texts->base.options.operation != PS_OP_COMPLETE;
+    bool chat = message.len > 0;
     struct ps_slice from = chat ? message : text;
 
     if (!decoder->started) {
@@ -108,11 +108,11 @@ static bool say_message(struct ps_ollama_decoder *decoder, struct ps_slice text)
             return false;
         }
     }
-    return (!chat ||
+    return (texts->base.options.operation == PS_OP_COMPLETE ||
             ps_texts_emit_text(texts, PS_EVENT_REASONING, 0, ps_raw_member(from, "thinking"))) &&
            say_logprobs(texts, ps_raw_member(text, "logprobs")) &&
            ps_texts_emit_text(texts, PS_EVENT_TEXT, 0,
-                              chat ? ps_raw_member(from, "content") : response) &&
+                              ps_raw_member(from, chat ? "content" : "response")) &&
            say_calls(decoder, ps_raw_member(message, "tool_calls"));
 }
 
@@ -160,10 +160,14 @@ static bool on_whole(struct ps_texts *texts, struct ps_slice text)
     if (error.len > 0) {
         return say_error(texts, error);
     }
+    if (texts->base.options.operation == PS_OP_PASS) {
+        return true;
+    }
     if (texts->base.options.operation == PS_OP_EMBED) {
         usage.input = ps_texts_count(ps_raw_member(text, "prompt_eval_count"));
         return ps_texts_emit_start(texts, PS_SLICE_NONE, ps_raw_member(text, "model")) &&
-               ps_texts_emit_vectors(texts, ps_raw_member(text, "embeddings")) &&
+               (!texts->base.options.fields ||
+                ps_texts_emit_vectors(texts, ps_raw_member(text, "embeddings"))) &&
                ps_texts_emit_usage(texts, &usage);
     }
     if (!ps_raw_begins(ps_raw_member(text, "done"), 't')) {

@@ -399,25 +399,3 @@ int ps_ollama_encode_neutral(struct ps_encode *encode)
     ps_out_close(out, '}');
     return 0;
 }
-
-int ps_ollama_encode(const struct ps_request *request, const struct ps_encode_options *options,
-                     struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault)
-{
-    static const struct ps_slice end = PS_SLICE_INIT("/api");
-    struct ps_slice base = options->base_path;
-    bool has_end =
-        base.len >= end.len && ps_slice_eq(ps_slice(base.ptr + base.len - end.len, end.len), end);
-
-    (void)arena;
-    *ret = (struct ps_encoded){
-        .method = "GET",
-        .path = has_end ? PS_SLICE_LIT("/tags") : PS_SLICE_LIT("/api/tags"),
-        .accept = PS_SLICE_LIT("application/json"),
-    };
-    if (request->operation == PS_OP_MODELS) {
-        return 0;
-    }
-    return ps_fault_set(ret_fault, PS_FAULT_UNSUPPORTED_OPERATION, NULL,
-                        "The provider of this model does not offer this operation (%s).",
-                        ps_operation_name(request->operation));
-}

@@ -101,7 +101,7 @@ static enum ps_decode broken_json(struct ps_texts *texts)
 static enum ps_decode whole_feed(struct ps_texts *texts, const char *ptr, size_t len)
 {
     ps_buf_append(&texts->body, ptr, len);
-    if (texts->body.failed) {
+    if (texts->body.failed && texts->base.options.fields) {
         (void)ps_texts_break(texts,
                              "The provider's answer is larger than the gateway can translate.");
         return PS_DECODE_BROKEN;
@@ -145,7 +145,8 @@ static enum ps_decode whole_finish(struct ps_texts *texts)
     }
     if (texts->scan.root != PS_JSON_OBJECT) {
         (void)ps_texts_break(texts, "The provider's answer is not a JSON object.");
-    } else if (texts->ops->on_whole(texts, ps_raw_trimmed(ps_buf_view(&texts->body))) &&
+    } else if ((texts->body.failed || /* it has gone by all the same */
+                texts->ops->on_whole(texts, ps_raw_trimmed(ps_buf_view(&texts->body)))) &&
                ps_decoder_emit_kind(base, PS_EVENT_RESULT)) {
         (void)ps_decoder_emit_kind(base, PS_EVENT_DONE);
     }

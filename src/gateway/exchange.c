@@ -147,6 +147,20 @@ int ps_exchange_body(struct ps_exchange *ex, const char *ptr, size_t len,
     return result;
 }
 
+/* Clients of Ollama say "name:latest" where there is only a name. */
+static const struct ps_route *find_untagged(struct ps_exchange *ex)
+{
+    static const struct ps_slice tag = PS_SLICE_INIT(":latest");
+    struct ps_slice model = ex->request.model;
+    if (ex->spec.family != PS_FAMILY_OLLAMA || model.len <= tag.len) {
+        return NULL;
+    }
+    model.len -= tag.len;
+    return ps_slice_eq(ps_slice(model.ptr + model.len, tag.len), tag)
+               ? ps_snapshot_route(ex->snapshot, model, &ex->rest)
+               : NULL;
+}
+
 static int find_route(struct ps_exchange *ex, struct ps_fault *fault)
 {
     struct ps_slice model = ex->request.model;
@@ -163,6 +177,9 @@ static int find_route(struct ps_exchange *ex, struct ps_fault *fault)
         return 0;
     }
     ex->route = ps_snapshot_route(ex->snapshot, model, &ex->rest);
+    if (ex->route == NULL) {
+        ex->route = find_untagged(ex);
+    }
     if (ex->route != NULL) {
         return 0;
     }
@@ -182,6 +199,22 @@ static bool speaks(const struct ps_exchange *ex, const struct ps_target *target)
     const struct ps_dialect *dialect = target->provider->dialect;
     return dialect != NULL ? ps_dialect_speaks(dialect, ex->spec.family, ex->spec.operation)
                            : ps_dialect_has_writer(ex->dialect, ex->spec.operation);
+}
+
+/* Whether the front answers: a provider of its family would know better. */
+static bool wants_own_answer(const struct ps_exchange *ex)
+{
+    bool relayed = true;
+    if (!ex->request.own_answer || ex->spec.on_own_answer == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < ex->route->target_count; i++) {
+        const struct ps_provider *provider = ex->route->targets[i].provider;
+        relayed = relayed && provider->dialect != NULL &&
+                  ps_dialect_relays(provider->dialect, &provider->settings, ex->spec.family,
+                                    ex->spec.operation);
+    }
+    return !relayed;
 }
 
 static bool wants_background(const struct ps_exchange *ex)
@@ -262,6 +295,11 @@ static void prepare(struct ps_exchange *ex)
         (void)ps_fault_set(&fault, PS_FAULT_UNSUPPORTED_OPERATION, "background",
                            "Background generation needs the job queue, which is not at hand.");
         ps_exchange_fail(ex, &fault);
+        return;
+    }
+    if (wants_own_answer(ex)) {
+        ps_exchange_enter(ex, PS_EXCHANGE_FLUSHING);
+        ex->spec.on_own_answer(ex->front_arg);
         return;
     }
     for (size_t i = 0; i < ex->route->target_count; i++) {
@@ -407,6 +445,11 @@ void ps_exchange_end(struct ps_exchange *ex, enum ps_end_reason reason, int stat
 const struct ps_request *ps_exchange_request(const struct ps_exchange *ex)
 {
     return &ex->request;
+}
+
+const struct ps_route *ps_exchange_route(const struct ps_exchange *ex)
+{
+    return ex->route;
 }
 
 struct ps_slice ps_exchange_provider(const struct ps_exchange *ex)

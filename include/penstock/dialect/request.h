@@ -103,7 +103,9 @@ struct ps_request {
     bool include_usage;                 /* the client asked for the usage chunk */
     bool base64;                        /* embeddings: the client wants them as bytes */
     bool multipart;                     /* model_span is bytes of a form field */
-    unsigned shape; /* the front's own, for its writer: which of its shapes was used */
+    unsigned shape;  /* the front's own, for its writer: which of its shapes was used */
+    bool own_answer; /* asks a model for nothing: whoever asks can answer it, where no provider of
+                        the family does */
     const struct ps_neutral *neutral;          /* NULL: not built yet, see ps_dialect_neutral */
     const struct ps_generate_values *generate; /* GENERATE; TGI: what its answer repeats */
 

@@ -122,6 +122,12 @@ struct ps_exchange_spec {
     void (*on_background)(void *arg);
     bool prefer_background; /* the head asks for it too, where no stream is wanted */
     /*
+     * The request is one that the front can answer itself (request.own_answer), its model exists,
+     * and not all of its targets would be asked as it is: the front answers and ends the exchange.
+     * Called as the others are, instead of them. NULL: a target is asked all the same.
+     */
+    void (*on_own_answer)(void *arg);
+    /*
      * The request goes on from a response that this gateway may keep (request.previous_id), or
      * names items of some (request.references), and was found fit otherwise: the exchange waits for
      * ps_exchange_previous. Called as the others are. NULL: nothing is kept, and such a request is
@@ -162,6 +168,8 @@ void ps_exchange_end(struct ps_exchange *ex, enum ps_end_reason reason, int stat
                      const struct ps_fault *fault);
 
 const struct ps_request *ps_exchange_request(const struct ps_exchange *ex);
+/* From on_own_answer on: whose targets would have been asked. */
+const struct ps_route *ps_exchange_route(const struct ps_exchange *ex);
 /* The answering target, or the last one tried; empty slices when none was. */
 struct ps_slice ps_exchange_provider(const struct ps_exchange *ex);
 struct ps_slice ps_exchange_model(const struct ps_exchange *ex);

@@ -33,6 +33,18 @@ static void paths_find_their_doors(void **state)
         {"/v1/responses/resp_1/input_items", "responses"},
         {"/v1/responses/resp_1/cancel", NULL},
         {"/", "generate"},
+        {"/api/chat", "ollama_chat"},
+        {"/api/generate", "ollama_generate"},
+        {"/api/embed", "ollama_embed"},
+        {"/api/embeddings", "ollama_embed"},
+        {"/api/show", "ollama_show"},
+        {"/api/tags", "models"},
+        {"/api/ps", "ollama"},
+        {"/api/version", "ollama"},
+        {"/api/pull", "ollama"},
+        {"/api/blobs/sha256:0", "ollama"},
+        {"/api", NULL},
+        {"/api/", NULL},
         {"/generate_stream", "generate"},
         {"//", NULL},
         {"", NULL},
@@ -132,6 +144,20 @@ static void only_health_and_metrics_are_open(void **state)
     }
 }
 
+static void methods_choose_among_doors_of_one_path(void **state)
+{
+    (void)state;
+    const struct ps_door *door = ps_door_find(PS_SLICE_LIT("/"));
+    assert_int_equal(ps_door_taking(door, PS_HTTP_POST)->family, PS_FAMILY_TGI);
+    assert_int_equal(ps_door_taking(door, PS_HTTP_GET)->family, PS_FAMILY_OLLAMA);
+    assert_int_equal(ps_door_taking(door, PS_HTTP_HEAD)->family, PS_FAMILY_OLLAMA);
+    assert_ptr_equal(ps_door_taking(door, PS_HTTP_PUT), door);
+    assert_ptr_equal(ps_door_taking(door, PS_HTTP_OTHER), door);
+    door = ps_door_find(PS_SLICE_LIT("/generate"));
+    assert_ptr_equal(ps_door_taking(door, PS_HTTP_POST), door);
+    assert_ptr_equal(ps_door_taking(door, PS_HTTP_GET), door);
+}
+
 static void allow_names_the_methods(void **state)
 {
     (void)state;
@@ -144,6 +170,8 @@ static void allow_names_the_methods(void **state)
     assert_string_equal(allow, "GET, POST, PUT, PATCH, DELETE, OPTIONS");
     ps_door_allow(ps_door_find(PS_SLICE_LIT("/v1/files/x")), allow, sizeof(allow));
     assert_string_equal(allow, "GET, HEAD, DELETE, OPTIONS");
+    ps_door_allow(ps_door_find(PS_SLICE_LIT("/")), allow, sizeof(allow));
+    assert_string_equal(allow, "GET, HEAD, POST, OPTIONS"); /* of two doors */
     ps_door_allow(ps_door_find(PS_SLICE_LIT("/v1/batches/x/cancel")), allow, sizeof(allow));
     assert_string_equal(allow, "POST, OPTIONS");
 }
@@ -153,6 +181,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(paths_find_their_doors),
         cmocka_unit_test(only_health_and_metrics_are_open),
+        cmocka_unit_test(methods_choose_among_doors_of_one_path),
         cmocka_unit_test(allow_names_the_methods),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
