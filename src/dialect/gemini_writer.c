@@ -267,10 +267,12 @@ static int check_held(const struct ps_gemini_writer *writer, const struct ps_gem
                               "The gateway is short of memory for this answer.");
 }
 
-/* Whether an event has brought something that a stream can tell at once. */
-static bool is_due(const struct ps_gemini_writer *writer, const struct ps_gemini_answer *answer)
+/* Whether a stream can tell at once what an event has brought. Calls that nothing follows go with
+ * the reason: some clients look for them in the last piece only. */
+static bool is_due(const struct ps_gemini_writer *writer, const struct ps_gemini_answer *answer,
+                   const struct ps_event *event)
 {
-    return is_stream(writer) && (answer->parts.len > 0);
+    return is_stream(writer) && answer->parts.len > 0 && event->kind != PS_EVENT_FINISH;
 }
 
 static int tell(struct ps_gemini_writer *writer, const struct ps_event *event, struct ps_buf *out,
@@ -295,7 +297,7 @@ static int tell(struct ps_gemini_writer *writer, const struct ps_event *event, s
     if (check_held(writer, *choice, ret_fault) != 0) {
         return -1;
     }
-    if (is_due(writer, *choice)) {
+    if (is_due(writer, *choice, event)) {
         before = ps_gemini_answer_bytes(*choice);
         write_piece(writer, event->choice, out);
         writer->held -= before - ps_gemini_answer_bytes(*choice);
