@@ -325,7 +325,8 @@ const struct ps_option ps_options[] = {
             "because of 429 or 503 does not count."},
     {.path = "jobs.keep", .type = PS_OPT_TIME, TOP(jobs_keep),
      .fallback = "720h", .min = 0, .max = 3650 * DAY,
-     .doc = "How long jobs and batches that have ended stay, with their results. 0: for ever."},
+     .doc = "How long jobs that have ended stay, with their results, and batches; their files have "
+            "lives of their own. 0: for ever."},
     {.path = "jobs.response_life", .type = PS_OPT_TIME, TOP(jobs_response_life),
      .fallback = "720h", .min = 1000, .max = 3650 * DAY,
      .doc = "How long answers of `/v1/responses` are kept, for their ids to be asked for and gone "

@@ -373,7 +373,8 @@ static size_t fill_files(struct ps_finishing *f, struct ps_store_command *comman
         files[count++] = (struct ps_store_file){
             .id = file->id,
             .tenant = batch->tenant,
-            .purpose = PS_SLICE_LIT("batch_output"),
+            .purpose = batch->api == PS_BATCH_OPENAI ? PS_SLICE_LIT("batch_output")
+                                                     : PS_SLICE_LIT(PS_STORE_UNLISTED),
             .filename = ps_slice_cstr(name != NULL ? name : words[i]),
             .bytes = file->bytes,
             .created_ms = command->in.now_ms,

@@ -259,6 +259,13 @@ static void delete_row(struct ps_store_session *sql, enum ps_sql_name name, int6
     (void)ps_query_run(&query);
 }
 
+/* Of a batch that is over: its lines go by themselves. */
+static void delete_rows(struct ps_store_session *sql, int64_t base)
+{
+    delete_row(sql, PS_SQL_BATCH_TEXT_DELETE, base);
+    delete_row(sql, PS_SQL_BATCH_DELETE, base);
+}
+
 enum ps_store_status ps_sql_batch_delete(struct ps_store_session *sql, const struct ps_store_in *in,
                                          struct ps_store_out *out)
 {
@@ -273,9 +280,28 @@ enum ps_store_status ps_sql_batch_delete(struct ps_store_session *sql, const str
     }
     (void)ps_sql_remove_file(sql, &out->batches[0].output_file);
     (void)ps_sql_remove_file(sql, &out->batches[0].error_file);
-    delete_row(sql, PS_SQL_BATCH_TEXT_DELETE, batch.base);
-    delete_row(sql, PS_SQL_BATCH_DELETE, batch.base);
+    delete_rows(sql, batch.base);
     return PS_STORE_OK;
+}
+
+bool ps_sql_sweep_batches(struct ps_store_session *sql, int64_t until_ms, int64_t now_ms)
+{
+    int64_t bases[PS_SQL_SLICE];
+    struct ps_query query;
+    size_t count = 0;
+
+    ps_query_begin(&query, sql, PS_SQL_BATCH_OLD);
+    ps_put_int(&query, until_ms);
+    ps_put_int(&query, now_ms);
+    ps_put_int(&query, PS_SQL_SLICE);
+    while (count < PS_SQL_SLICE && ps_query_row(&query)) {
+        bases[count++] = ps_get_int(&query);
+    }
+    ps_query_end(&query);
+    for (size_t i = 0; i < count; i++) {
+        delete_rows(sql, bases[i]);
+    }
+    return count == PS_SQL_SLICE;
 }
 
 /* ---- deleting lines, a slice at a time ---- */

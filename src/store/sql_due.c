@@ -200,10 +200,12 @@ enum ps_store_status ps_sql_sweep(struct ps_store_session *sql, const struct ps_
 {
     bool files = sweep_files(sql, in->now_ms);
     bool jobs = in->keep_ms > 0 && sweep_jobs(sql, in->now_ms - in->keep_ms);
+    bool batches =
+        in->keep_ms > 0 && ps_sql_sweep_batches(sql, in->now_ms - in->keep_ms, in->now_ms);
     bool keys = sweep_rows(sql, PS_SQL_KEY_SWEEP, in->now_ms);
     bool objects = sweep_rows(sql, PS_SQL_OBJECT_SWEEP, in->now_ms);
 
-    out->more = files || jobs || keys || objects;
+    out->more = files || jobs || batches || keys || objects;
     if (!out->more) {
         ps_sql_start_sweep(sql, in->now_ms);
     }

@@ -98,6 +98,9 @@ enum ps_store_status ps_sql_file_list(struct ps_store_session *sql, const struct
     bool all = in->list.purpose.len == 0;
     struct ps_query query;
 
+    if (ps_slice_eq_cstr(in->list.purpose, PS_STORE_UNLISTED)) {
+        return PS_STORE_OK;
+    }
     if (all) {
         ps_query_begin(&query, sql, page.ascending ? PS_SQL_FILE_UP : PS_SQL_FILE_DOWN);
     } else {

@@ -191,6 +191,9 @@ void ps_sql_keep_key(struct ps_store_session *sql, const char *kind, struct ps_s
                      const struct ps_store_idempotency *idempotency, int64_t now_ms,
                      const struct ps_id *id);
 
+/* The rows of batches that ended before `until_ms`, and whose files have had their time; the files
+ * themselves are not touched. PS_SQL_SLICE at most. True: that many, there may be more. */
+bool ps_sql_sweep_batches(struct ps_store_session *sql, int64_t until_ms, int64_t now_ms);
 /* One slice of rows whose batch is gone. True: there is more. */
 bool ps_sql_purge_lines(struct ps_store_session *sql);
 

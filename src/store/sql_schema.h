@@ -14,8 +14,9 @@
  * batch.ready_at: when one of its lines can be taken, at the earliest; NULL: none can (none waits,
  * or the batch is not in progress). batch.turn: the higher, the later it was served.
  * purge: bases whose lines are to be deleted, a slice at a time.
+ * file.purpose: what is PS_STORE_UNLISTED is in no list, nor in its index.
  */
-#define PS_SQL_VERSION 1
+#define PS_SQL_VERSION 2
 
 static const struct {
     int version;
@@ -113,6 +114,12 @@ static const struct {
         " created INTEGER NOT NULL, expires INTEGER NOT NULL, value BLOB NOT NULL,"
         " UNIQUE(tenant, kind, id)) STRICT;"
         "CREATE INDEX object_expires ON object(expires) WHERE expires > 0;"},
+    {2, "CREATE INDEX batch_ended"
+        " ON batch(max(completed_at, failed_at, expired_at, cancelled_at)) WHERE status >= 5;"
+        "UPDATE file SET purpose = 'message_batch_output'"
+        " WHERE id IN (SELECT output_file FROM batch WHERE api = 1);"
+        "DROP INDEX file_tenant;"
+        "CREATE INDEX file_tenant ON file(tenant, id) WHERE purpose <> 'message_batch_output';"},
 };
 
 #endif

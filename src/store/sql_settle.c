@@ -30,7 +30,6 @@ static void find_work(struct ps_store_session *sql, const struct ps_id *id, int6
     if (ps_query_row(&query)) {
         ret->row = ps_get_int(&query);
         if (ret->kind == JOB) {
-            (void)ps_get_int(&query);
             ret->webhook = ps_get_text(&query);
         }
     }

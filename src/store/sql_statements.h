@@ -61,9 +61,9 @@ _Static_assert(PS_BATCH_OPENAI == 0 && PS_BATCH_ANTHROPIC == 1, "numbers of batc
     X(FILE_ADD, "INSERT INTO file(" FILE_COLUMNS ") VALUES(?,?,?,?,?,?,?,?)")                      \
     X(FILE_GET, "SELECT " FILE_COLUMNS " FROM file WHERE id = ? AND tenant = ?")                   \
     X(FILE_DOWN, "SELECT " FILE_COLUMNS " FROM file WHERE tenant = ? AND id < ?"                   \
-        " ORDER BY id DESC LIMIT ?")                                                               \
+        " AND purpose <> '" PS_STORE_UNLISTED "' ORDER BY id DESC LIMIT ?")                        \
     X(FILE_UP, "SELECT " FILE_COLUMNS " FROM file WHERE tenant = ? AND id > ?"                     \
-        " ORDER BY id LIMIT ?")                                                                    \
+        " AND purpose <> '" PS_STORE_UNLISTED "' ORDER BY id LIMIT ?")                             \
     X(FILE_PURPOSE_DOWN, "SELECT " FILE_COLUMNS " FROM file WHERE tenant = ? AND purpose = ?"      \
         " AND id < ? ORDER BY id DESC LIMIT ?")                                                    \
     X(FILE_PURPOSE_UP, "SELECT " FILE_COLUMNS " FROM file WHERE tenant = ? AND purpose = ?"        \
@@ -113,8 +113,10 @@ _Static_assert(PS_BATCH_OPENAI == 0 && PS_BATCH_ANTHROPIC == 1, "numbers of batc
         " cancelled_at = CASE becomes WHEN " B_CANCELLED " THEN ?4 ELSE 0 END,"                    \
         " expired_at = CASE WHEN becomes NOT IN (" B_COMPLETED "," B_CANCELLED ") THEN ?4"         \
         " ELSE 0 END WHERE base = ?1")                                                             \
-    X(BATCH_HOOK, "SELECT webhook FROM batch WHERE base = ?")                                      \
-    X(BATCH_FILES, "SELECT output_file, error_file FROM batch WHERE base = ?")                     \
+    X(BATCH_OLD, "SELECT base FROM batch INDEXED BY batch_ended WHERE status >= " B_COMPLETED      \
+        " AND max(completed_at, failed_at, expired_at, cancelled_at) <= ?1"                        \
+        " AND max(completed_at, failed_at, expired_at, cancelled_at) + output_life <= ?2"          \
+        " LIMIT ?3")                                                                               \
     X(BATCH_DELETE, "DELETE FROM batch WHERE base = ?")                                            \
     X(BATCH_TEXT_DELETE, "DELETE FROM batch_text WHERE base = ?")                                  \
     X(BATCH_END, "UPDATE batch SET ended = 1, ready_at = NULL,"                                    \
@@ -167,8 +169,7 @@ _Static_assert(PS_BATCH_OPENAI == 0 && PS_BATCH_ANTHROPIC == 1, "numbers of batc
     X(JOB_REQUEST, "INSERT INTO job_request(num, bytes, blob, offset, length)"                     \
         " SELECT num, ?2, ?3, ?4, ?5 FROM job WHERE id = ?1")                                      \
     X(JOB_GET, "SELECT " JOB_COLUMNS JOB_TABLES "WHERE j.id = ? AND j.tenant = ?")                 \
-    X(JOB_NUM, "SELECT num, status, webhook FROM job WHERE id = ?")                                \
-    X(JOB_NUM_OWN, "SELECT num, status, webhook FROM job WHERE id = ? AND tenant = ?")             \
+    X(JOB_NUM, "SELECT num, webhook FROM job WHERE id = ?")                                        \
     X(JOB_REQUEST_GET, "SELECT bytes, blob, offset, length FROM job_request WHERE num = ?")        \
     X(JOB_RESULT_GET, "SELECT bytes, blob, offset, length FROM job_result WHERE num = ?")          \
     X(JOB_DOWN, "SELECT " JOB_COLUMNS JOB_TABLES                                                   \

@@ -74,6 +74,10 @@ const char *ps_store_status_name(enum ps_store_status status);
 
 /* ---- rows ---- */
 
+/* A purpose that FILE_LIST never shows: what came out of a batch of messages, whose clients know
+ * no files. */
+#define PS_STORE_UNLISTED "message_batch_output"
+
 struct ps_store_file {
     struct ps_id id;
     struct ps_slice tenant;
@@ -284,8 +288,9 @@ struct ps_store_outcome {
                       Until the batch has ended only lines that are settled; then all */           \
     X(RECOVER)     /* in.now_ms: a new run begins: leases of the last one return at once, half     \
                       validations begin again, orphaned blobs are swept in the background */       \
-    X(SWEEP)       /* in.now_ms, in.keep_ms: files that expired, jobs that ended so long ago (0:   \
-                      all jobs stay), old idempotency keys and objects go, orphaned blobs in the   \
+    X(SWEEP)       /* in.now_ms, in.keep_ms: files that expired, jobs and batches that ended so    \
+                      long ago (0: all of them stay; a batch stays as long as its files live, if   \
+                      they expire), old idempotency keys and objects go, orphaned blobs in the     \
                       background; out.more: there is more to do, ask again */                      \
     X(COUNT)       /* → out.counts: for the metrics */                                             \
     X(HOOK_TAKE)   /* in.now_ms, in.lease_ms, in.limit → out.hooks: webhooks to be delivered;      \

@@ -330,6 +330,95 @@ static void deleting_a_batch_takes_its_files_along(void **state)
     depot_run(&depot, depot_on(PS_STORE_BATCH_GET, "t", "batch_1", NOW), PS_STORE_NOT_FOUND);
 }
 
+static void sweep(int64_t now_ms, int64_t keep_ms, bool more)
+{
+    struct ps_store_command *command = depot_on(PS_STORE_SWEEP, "", "", now_ms);
+    command->in.keep_ms = keep_ms;
+    depot_ask(&depot, command, PS_STORE_OK);
+    assert_int_equal(command->out.more, more);
+    ps_store_command_free(command);
+}
+
+static void expect_there(const char *id, bool there)
+{
+    depot_run(&depot, depot_on(PS_STORE_BATCH_GET, "t", id, 0),
+              there ? PS_STORE_OK : PS_STORE_NOT_FOUND);
+}
+
+/* Since NOW + 9, when it was finished. Its file has no end: it stays without it. */
+static void a_batch_that_ended_long_ago_goes(void **state)
+{
+    (void)state;
+    depot_start_batch(&depot, "t", "batch_1", 1, NOW);
+    depot_start_batch(&depot, "t", "batch_2", 1, NOW);
+    assert_true(work_off(1, PS_JOB_COMPLETED));
+    struct ps_blob_name output = depot_blob(&depot, "output");
+    finish("batch_1", output);
+    sweep(NOW + 108, 100, false);
+    expect_there("batch_1", true);
+    sweep(NOW + 999, 0, false); /* kept for ever */
+    expect_there("batch_1", true);
+    sweep(NOW + 109, 100, false);
+    expect_there("batch_1", false);
+    expect_there("batch_2", true);
+    assert_true(depot_has_blob(&depot, &output));
+    depot_run(&depot, depot_on(PS_STORE_FILE_GET, "t", "file-out", NOW), PS_STORE_OK);
+}
+
+static void a_batch_stays_while_its_files_live(void **state)
+{
+    (void)state;
+    struct ps_store_command *add = depot_batch_add("t", "batch_1", "", NOW);
+    add->in.batch.output_life_ms = 500;
+    depot_run(&depot, add, PS_STORE_OK);
+    depot_run(&depot, fail_batch(), PS_STORE_OK); /* at NOW + 1 */
+    sweep(NOW + 500, 100, false);
+    expect_there("batch_1", true);
+    sweep(NOW + 501, 100, false);
+    expect_there("batch_1", false);
+}
+
+static void old_batches_go_in_slices(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        char id[24];
+        (void)snprintf(id, sizeof(id), "batch_%d", i);
+        depot_run(&depot, depot_batch_add("t", id, "", NOW), PS_STORE_OK);
+        depot_run(&depot, depot_on(PS_STORE_BATCH_FAIL, "", id, NOW), PS_STORE_OK);
+    }
+    sweep(NOW + 100, 100, true);
+    sweep(NOW + 100, 100, false);
+    struct ps_store_command *count = depot_on(PS_STORE_COUNT, "", "", NOW);
+    depot_ask(&depot, count, PS_STORE_OK);
+    assert_int_equal(count->out.counts.batches[PS_BATCH_FAILED], 0);
+    ps_store_command_free(count);
+}
+
+static size_t count_files(const char *purpose)
+{
+    struct ps_store_command *list = depot_on(PS_STORE_FILE_LIST, "t", "", NOW);
+    list->in.list.limit = 10;
+    list->in.list.purpose = ps_slice_cstr(purpose);
+    depot_ask(&depot, list, PS_STORE_OK);
+    size_t count = list->out.file_count;
+    ps_store_command_free(list);
+    return count;
+}
+
+static void unlisted_files_are_in_no_list(void **state)
+{
+    (void)state;
+    struct ps_store_command *add = depot_file_add("t", "file-1", "");
+    add->in.file.purpose = PS_SLICE_LIT(PS_STORE_UNLISTED);
+    depot_run(&depot, add, PS_STORE_OK);
+    depot_run(&depot, depot_file_add("t", "file-2", ""), PS_STORE_OK);
+    assert_int_equal(count_files(""), 1);
+    assert_int_equal(count_files("batch"), 1);
+    assert_int_equal(count_files(PS_STORE_UNLISTED), 0);
+    depot_run(&depot, depot_on(PS_STORE_FILE_GET, "t", "file-1", 0), PS_STORE_OK);
+}
+
 /* Rows of another tenant do not exist. */
 static void tenants_do_not_meet(void **state)
 {
@@ -404,6 +493,10 @@ int main(void)
         TEST(a_batch_cancelled_before_its_faults_were_told_says_so),
         TEST(a_running_batch_keeps_its_input),
         TEST(deleting_a_batch_takes_its_files_along),
+        TEST(a_batch_that_ended_long_ago_goes),
+        TEST(a_batch_stays_while_its_files_live),
+        TEST(old_batches_go_in_slices),
+        TEST(unlisted_files_are_in_no_list),
         TEST(tenants_do_not_meet),
         TEST(batches_are_listed_newest_first),
     };

@@ -131,9 +131,34 @@ static void a_database_of_a_later_version(void **state)
     run_sql("PRAGMA user_version = 999");
     depot_open(&depot);
     expect_broken("later version");
-    run_sql("PRAGMA user_version = 1");
+    run_sql("PRAGMA user_version = 2");
     wait_until_well("job_2");
     depot_run(&depot, depot_on(PS_STORE_JOB_GET, "t", "job_1", NOW), PS_STORE_OK);
+}
+
+/* As version 1 made it: what had come out of a batch of messages was a file like any other. */
+static void a_database_of_an_earlier_version(void **state)
+{
+    (void)state;
+    depot_run(&depot, depot_file_add("t", "file-1", ""), PS_STORE_OK);
+    depot_run(&depot, depot_file_add("t", "file-2", ""), PS_STORE_OK);
+    depot_run(&depot, depot_batch_add("t", "batch_1", "", NOW), PS_STORE_OK);
+    depot_close(&depot);
+    run_sql("DROP INDEX batch_ended; DROP INDEX file_tenant;"
+            "CREATE INDEX file_tenant ON file(tenant, id); PRAGMA user_version = 1;"
+            "UPDATE file SET purpose = 'batch_output' WHERE id = 'file-1';"
+            "UPDATE batch SET api = 1, output_file = 'file-1', status = 5, completed_at = 7");
+    depot_open(&depot);
+    struct ps_store_command *list = depot_on(PS_STORE_FILE_LIST, "t", "", NOW);
+    list->in.list.limit = 10;
+    depot_ask(&depot, list, PS_STORE_OK);
+    assert_int_equal(list->out.file_count, 1);
+    assert_string_equal(list->out.files[0].id.text, "file-2");
+    ps_store_command_free(list);
+    struct ps_store_command *sweep = depot_on(PS_STORE_SWEEP, "", "", NOW);
+    sweep->in.keep_ms = 1;
+    depot_run(&depot, sweep, PS_STORE_OK);
+    depot_run(&depot, depot_on(PS_STORE_BATCH_GET, "t", "batch_1", 0), PS_STORE_NOT_FOUND);
 }
 
 /* After an end out of order the database is checked. */
@@ -291,15 +316,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-        TEST(what_was_answered_survives_a_kill),
-        TEST(a_file_in_the_folders_place),
-        TEST(a_file_that_is_no_database),
-        TEST(a_database_of_another_program),
-        TEST(a_database_of_a_later_version),
-        TEST(a_database_that_was_damaged),
-        TEST(another_owner),
-        TEST(a_database_that_is_taken_away),
-        TEST(little_disk_space_is_left),
+        TEST(what_was_answered_survives_a_kill), TEST(a_file_in_the_folders_place),
+        TEST(a_file_that_is_no_database),        TEST(a_database_of_another_program),
+        TEST(a_database_of_a_later_version),     TEST(a_database_of_an_earlier_version),
+        TEST(a_database_that_was_damaged),       TEST(another_owner),
+        TEST(a_database_that_is_taken_away),     TEST(little_disk_space_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

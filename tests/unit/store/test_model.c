@@ -48,6 +48,8 @@ struct batch {
     bool validated;
     bool ended;
     int64_t expires;
+    int64_t over; /* since when; 0: it is not */
+    int64_t output_life;
     struct ps_blob_name input;
     unsigned total;
     unsigned canceled; /* at the end */
@@ -352,6 +354,7 @@ static void add_batch(void)
     int priority = (int)draw(3) - 1;
     command->in.batch.priority = priority;
     command->in.batch.expires_ms = model.now + 2000 + draw(60000);
+    command->in.batch.output_life_ms = draw(2) == 0 ? draw(90000) : 0;
     if (found) {
         *batch = (struct batch){
             .used = true,
@@ -362,6 +365,7 @@ static void add_batch(void)
             .status = PS_BATCH_VALIDATING,
             .becomes = PS_BATCH_COMPLETED,
             .expires = command->in.batch.expires_ms,
+            .output_life = command->in.batch.output_life_ms,
             .input = file->blob,
         };
     }
@@ -422,6 +426,7 @@ static void fail_batch(void)
         batch->status = batch->status == PS_BATCH_CANCELLING ? PS_BATCH_CANCELLED : PS_BATCH_FAILED;
         batch->validated = true;
         batch->ended = true;
+        batch->over = model.now;
         batch->total = 0;
         batch->input.text[0] = '\0';
     }
@@ -474,6 +479,7 @@ static void finish_batch(void)
     finish(command, legal ? PS_STORE_OK : PS_STORE_CONFLICT);
     if (legal) {
         batch->status = batch->becomes;
+        batch->over = model.now;
         batch->input.text[0] = '\0';
         memset(batch->lines, 0, sizeof(batch->lines)); /* with their results */
     }
@@ -873,6 +879,13 @@ static void sweep(void)
         struct job *job = &model.jobs[i];
         if (job->used && job->ended > 0 && job->ended <= model.now - 30000) {
             job->used = false;
+        }
+    }
+    for (int i = 0; i < BATCHES; i++) {
+        struct batch *batch = &model.batches[i];
+        int64_t life = batch->output_life > 30000 ? batch->output_life : 30000;
+        if (batch->used && batch->over > 0 && batch->over + life <= model.now) {
+            batch->used = false;
         }
     }
     for (int i = 0; i < FILES; i++) {
