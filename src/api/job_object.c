@@ -150,6 +150,8 @@ static void write_batch_result(struct ps_buf *out, const struct ps_store_batch *
     ps_buf_cstr(out, ",\"result\":");
     if (!ps_batch_is_over(batch->status)) {
         ps_buf_cstr(out, "null");
+    } else if (batch->api == PS_BATCH_ANTHROPIC) {
+        ps_buf_printf(out, "{\"results_url\":\"/v1/messages/batches/%s/results\"}", batch->id.text);
     } else {
         write_file_id(out, "{\"output_file_id\":", &batch->output_file);
         write_file_id(out, ",\"error_file_id\":", &batch->error_file);

@@ -6,8 +6,8 @@
 #include "penstock/jobs/hook.h"
 
 /*
- * GET /jobs, GET and DELETE /jobs/{id}. Batches have their own list and can be seen, watched and
- * cancelled here all the same.
+ * GET /jobs, GET and DELETE /jobs/{id}. Batches of either API have lists of their own and can be
+ * seen, watched and cancelled here all the same.
  *
  * A result goes out between the two halves of its job's object, as it is stored; for somebody who
  * wants plain text it is taken out of the stored JSON, which then has to be in memory as a whole.
@@ -288,8 +288,17 @@ const struct ps_side_ops ps_jobs_one_ops = {open_one, ps_side_ignore, run_one, d
 
 bool ps_job_id(struct ps_conn *conn, struct ps_id *ret, bool *ret_batch)
 {
+    static const char *const batches[] = {"batch_", "msgbatch_"};
     struct ps_slice path = conn->request.head->path;
-    struct ps_slice prefix = PS_SLICE_LIT("/jobs/batch_");
-    *ret_batch = ps_slice_starts(path, prefix);
-    return ps_side_id(conn, "/jobs/", *ret_batch ? "batch_" : "job_", "job", ret);
+    struct ps_slice door = PS_SLICE_LIT("/jobs/");
+    struct ps_slice rest = ps_slice(path.ptr + door.len, path.len - door.len);
+    const char *prefix = "job_";
+    *ret_batch = false;
+    for (size_t i = 0; i < sizeof(batches) / sizeof(batches[0]); i++) {
+        if (ps_slice_starts(rest, ps_slice_cstr(batches[i]))) {
+            *ret_batch = true;
+            prefix = batches[i];
+        }
+    }
+    return ps_side_id(conn, "/jobs/", prefix, "job", ret);
 }

@@ -27,7 +27,7 @@ static const char help_all[] =
     "       penstock jobs cancel ID\n"
     "       penstock jobs results ID                   what came out\n"
     "\n"
-    "Each has a --help of its own. An ID begins with batch_ or job_.\n"
+    "Each has a --help of its own. An ID begins with batch_, msgbatch_ or job_.\n"
     "\n" WHERE EXITS;
 
 static const char help_submit[] =

@@ -80,18 +80,13 @@ static int close_output(struct output *output, int result)
     return result;
 }
 
-static int download(struct ps_cli *cli, const char *file_id, struct output *output)
+/* `id`: what is at `path`, to be named when it does not come. */
+static int download(struct ps_cli *cli, const char *path, const char *id, struct output *output)
 {
     struct ps_cli_answer answer;
-    char path[160];
     struct ps_cli_request request = {.method = "GET", .path = path, .sink = &output->sink};
     int result = PS_CLI_OK;
 
-    if (strlen(file_id) > 64 || file_id[strspn(file_id, "0123456789abcdefghijklmnopqrstuvwxyz"
-                                                        "ABCDEFGHIJKLMNOPQRSTUVWXYZ_-")] != '\0') {
-        return ps_cli_complain("what answers at %s does not speak like Penstock", cli->shown);
-    }
-    (void)snprintf(path, sizeof(path), "/v1/files/%s/content", file_id);
     for (unsigned attempt = 0;; attempt++) {
         ps_cli_ask(cli, &request, &answer);
         if (answer.end == PS_CLI_ANSWERED && answer.status == 200) {
@@ -103,7 +98,7 @@ static int download(struct ps_cli *cli, const char *file_id, struct output *outp
         }
         if (!ps_cli_may_help(&answer) || attempt + 1 == MOST_TRIES ||
             !ps_cli_pause(&answer, attempt)) {
-            result = ps_cli_explain(cli, &answer, file_id);
+            result = ps_cli_explain(cli, &answer, id);
             break;
         }
         ps_cli_answer_free(&answer);
@@ -141,6 +136,32 @@ static int write_job(const struct ps_cli_state *state, const cJSON *json, const 
     return code;
 }
 
+static int no_results(const struct ps_cli_state *state, bool errors)
+{
+    (void)ps_cli_complain("%s has no %s", state->id, errors ? "errors" : "results");
+    return PS_CLI_INCOMPLETE;
+}
+
+/* Where the lines of a batch are. 0, or an exit code. */
+static int path_of(struct ps_cli *cli, const struct ps_cli_state *state, const cJSON *json,
+                   bool errors, char *ret, size_t size)
+{
+    if (state->id[0] == 'm') { /* of messages: errors stand among the results */
+        (void)snprintf(ret, size, "/v1/messages/batches/%s/results", state->id);
+        return errors ? no_results(state, true) : PS_CLI_OK;
+    }
+    const char *file_id = ps_cli_text(json, errors ? "error_file_id" : "output_file_id");
+    if (file_id == NULL) {
+        return no_results(state, errors);
+    }
+    if (strlen(file_id) > 64 || file_id[strspn(file_id, "0123456789abcdefghijklmnopqrstuvwxyz"
+                                                        "ABCDEFGHIJKLMNOPQRSTUVWXYZ_-")] != '\0') {
+        return ps_cli_complain("what answers at %s does not speak like Penstock", cli->shown);
+    }
+    (void)snprintf(ret, size, "/v1/files/%s/content", file_id);
+    return PS_CLI_OK;
+}
+
 int ps_cli_write_results(struct ps_cli *cli, const cJSON *json, const char *output_path,
                          bool errors)
 {
@@ -153,16 +174,15 @@ int ps_cli_write_results(struct ps_cli *cli, const cJSON *json, const char *outp
     if (!state.is_batch) {
         return write_job(&state, json, output_path, errors);
     }
-    const char *file_id = ps_cli_text(json, errors ? "error_file_id" : "output_file_id");
-    if (file_id == NULL) {
-        (void)ps_cli_complain("%s has no %s", state.id, errors ? "errors" : "results");
-        return PS_CLI_INCOMPLETE;
+    char path[160];
+    int result = path_of(cli, &state, json, errors, path, sizeof(path));
+    if (result == PS_CLI_OK) {
+        result = open_output(&output, output_path);
     }
-    int result = open_output(&output, output_path);
     if (result != PS_CLI_OK) {
         return result;
     }
-    return close_output(&output, download(cli, file_id, &output));
+    return close_output(&output, download(cli, path, state.id, &output));
 }
 
 int ps_cli_results(struct ps_cli *cli, const struct ps_cli_options *options)

@@ -44,6 +44,38 @@ static void put_time(char *ret, size_t size, double seconds)
 
 /* ---- list ---- */
 
+/* A batch of messages as Anthropic shows it gets the members that a job has, as /jobs/{id} would
+ * say them, so that one table holds both. */
+static void read_messages(cJSON *item)
+{
+    const cJSON *counts = cJSON_GetObjectItemCaseSensitive(item, "request_counts");
+    const char *at = ps_cli_text(item, "created_at");
+    const char *word = ps_cli_text(item, "processing_status");
+    double good = ps_cli_number(counts, "succeeded", 0);
+    double expired = ps_cli_number(counts, "expired", 0);
+    double bad = ps_cli_number(counts, "errored", 0) + ps_cli_number(counts, "canceled", 0);
+    cJSON *progress = cJSON_AddObjectToObject(item, "progress");
+    struct tm parts = {0};
+
+    if (word != NULL && strcmp(word, "ended") == 0) {
+        word = ps_cli_text(item, "cancel_initiated_at") != NULL ? "cancelled"
+               : expired > 0                                    ? "expired"
+                                                                : "completed";
+    } else {
+        word = "running";
+    }
+    (void)cJSON_AddStringToObject(item, "status", word);
+    (void)cJSON_AddStringToObject(item, "endpoint", "/v1/messages");
+    (void)cJSON_AddNumberToObject(progress, "total",
+                                  ps_cli_number(counts, "processing", 0) + good + bad + expired);
+    (void)cJSON_AddNumberToObject(progress, "completed", good);
+    (void)cJSON_AddNumberToObject(progress, "failed", bad + expired);
+    if (at != NULL && strptime(at, "%Y-%m-%dT%H:%M:%S", &parts) != NULL) {
+        (void)cJSON_ReplaceItemInObjectCaseSensitive(item, "created_at",
+                                                     cJSON_CreateNumber((double)timegm(&parts)));
+    }
+}
+
 /* Moves the wanted items of a page to `found`. Returns how many of the page there were; `last` is
  * the last id. */
 static long take_page(cJSON *page, const char *status, long room, cJSON *found, char *last,
@@ -56,6 +88,9 @@ static long take_page(cJSON *page, const char *status, long room, cJSON *found, 
         struct ps_cli_state state;
         cJSON *item = cJSON_DetachItemFromArray(data, 0);
         count++;
+        if (ps_cli_text(item, "processing_status") != NULL) {
+            read_messages(item);
+        }
         if (!ps_cli_read_state(item, &state)) {
             cJSON_Delete(item);
             continue;
@@ -71,9 +106,9 @@ static long take_page(cJSON *page, const char *status, long room, cJSON *found, 
     return count;
 }
 
-/* All of one door, page by page. */
-static int collect(struct ps_cli *cli, const char *door, const char *status, long limit,
-                   cJSON *found)
+/* All of one door, page by page. `after`: the parameter that turns the page. */
+static int collect(struct ps_cli *cli, const char *door, const char *after, const char *status,
+                   long limit, cJSON *found)
 {
     char last[64] = "";
     int wanted = (int)limit;
@@ -82,9 +117,11 @@ static int collect(struct ps_cli *cli, const char *door, const char *status, lon
     for (;;) {
         struct ps_cli_answer answer;
         char path[256];
-        (void)snprintf(path, sizeof(path), "%s?limit=%d%s%s", door,
-                       limit < PAGE && status == NULL ? wanted : PAGE,
-                       last[0] != '\0' ? "&after=" : "", last);
+        int len = snprintf(path, sizeof(path), "%s?limit=%d", door,
+                           limit < PAGE && status == NULL ? wanted : PAGE);
+        if (last[0] != '\0') {
+            (void)snprintf(path + len, sizeof(path) - (size_t)len, "&%s=%s", after, last);
+        }
         int result = ps_cli_get(cli, path, NULL, &answer);
         if (result != PS_CLI_OK) {
             ps_cli_answer_free(&answer);
@@ -109,17 +146,29 @@ static double created(const cJSON *item)
     return ps_cli_number(item, "created_at", 0);
 }
 
-/* The newest of what is left, which both doors give newest first. */
-static cJSON *pick(cJSON *batches, cJSON *jobs)
-{
-    cJSON *batch = cJSON_GetArrayItem(batches, 0);
-    cJSON *job = cJSON_GetArrayItem(jobs, 0);
+enum {
+    BATCHES,
+    MESSAGES,
+    JOBS,
+    LISTS
+};
 
-    if (batch == NULL && job == NULL) {
-        return NULL;
+/* The newest of what is left, which all doors give newest first. */
+static cJSON *pick(cJSON *const lists[LISTS])
+{
+    cJSON *newest = NULL;
+
+    for (int i = 0; i < LISTS; i++) {
+        cJSON *item = cJSON_GetArrayItem(lists[i], 0);
+        newest =
+            item != NULL && (newest == NULL || created(item) > created(newest)) ? item : newest;
     }
-    bool is_batch = job == NULL || (batch != NULL && created(batch) >= created(job));
-    return cJSON_DetachItemFromArray(is_batch ? batches : jobs, 0);
+    for (int i = 0; i < LISTS && newest != NULL; i++) {
+        if (cJSON_GetArrayItem(lists[i], 0) == newest) {
+            return cJSON_DetachItemFromArray(lists[i], 0);
+        }
+    }
+    return NULL;
 }
 
 static void put_row(const cJSON *item)
@@ -156,24 +205,28 @@ int ps_cli_list(struct ps_cli *cli, const struct ps_cli_options *options)
 {
     const char *status = options->status;
     long limit = options->limit > 0 ? options->limit : 20;
-    cJSON *batches = cJSON_CreateArray();
-    cJSON *jobs = cJSON_CreateArray();
+    cJSON *lists[LISTS];
     int result = PS_CLI_OK;
     cJSON *item;
 
+    for (int i = 0; i < LISTS; i++) {
+        lists[i] = cJSON_CreateArray();
+    }
     limit = limit < MOST_LIST ? limit : MOST_LIST;
     if (status == NULL || !is_among(status, job_words)) {
-        result = collect(cli, "/v1/batches", status, limit, batches);
+        result = collect(cli, "/v1/batches", "after", status, limit, lists[BATCHES]);
     }
     if (result == PS_CLI_OK && (status == NULL || !is_among(status, batch_words))) {
-        result = collect(cli, "/jobs", status, limit, jobs);
+        result = collect(cli, "/jobs", "after", status, limit, lists[JOBS]);
+    }
+    if (result == PS_CLI_OK && (status == NULL || !is_among(status, batch_words))) {
+        result = collect(cli, "/v1/messages/batches", "after_id", status, limit, lists[MESSAGES]);
     }
     if (result == PS_CLI_OK && !options->json) {
         (void)printf("%-32s  %-11s  %13s  %7s  %-19s  %s\n", "ID", "STATUS", "DONE", "FAILED",
                      "CREATED (UTC)", "ENDPOINT");
     }
-    for (long i = 0; result == PS_CLI_OK && i < limit && (item = pick(batches, jobs)) != NULL;
-         i++) {
+    for (long i = 0; result == PS_CLI_OK && i < limit && (item = pick(lists)) != NULL; i++) {
         if (options->json) {
             put_json(item);
         } else {
@@ -181,8 +234,9 @@ int ps_cli_list(struct ps_cli *cli, const struct ps_cli_options *options)
         }
         cJSON_Delete(item);
     }
-    cJSON_Delete(batches);
-    cJSON_Delete(jobs);
+    for (int i = 0; i < LISTS; i++) {
+        cJSON_Delete(lists[i]);
+    }
     return result;
 }
 

@@ -30,11 +30,11 @@ bool ps_cli_id_path(const char *id, char *ret, size_t size)
         (void)snprintf(ret, size, "/v1/batches/%s", id);
         return true;
     }
-    if (is_id(id, "job_")) {
+    if (is_id(id, "job_") || is_id(id, "msgbatch_")) {
         (void)snprintf(ret, size, "/jobs/%s", id);
         return true;
     }
-    (void)ps_cli_complain("\"%s\" is no id: those begin with batch_ or job_", id);
+    (void)ps_cli_complain("\"%s\" is no id: those begin with batch_, msgbatch_ or job_", id);
     return false;
 }
 
@@ -51,16 +51,17 @@ bool ps_cli_read_state(const cJSON *json, struct ps_cli_state *ret)
     const char *status = ps_cli_text(json, "status");
 
     memset(ret, 0, sizeof(*ret));
-    if (id == NULL || status == NULL || (!is_id(id, "batch_") && !is_id(id, "job_")) ||
+    if (id == NULL || status == NULL ||
+        (!is_id(id, "batch_") && !is_id(id, "msgbatch_") && !is_id(id, "job_")) ||
         strlen(status) >= sizeof(ret->status) ||
         status[strspn(status, "abcdefghijklmnopqrstuvwxyz_")] != '\0') {
         return false;
     }
     (void)snprintf(ret->id, sizeof(ret->id), "%s", id);
     (void)snprintf(ret->status, sizeof(ret->status), "%s", status);
-    ret->is_batch = id[0] == 'b';
+    ret->is_batch = id[0] != 'j';
     const cJSON *counts =
-        cJSON_GetObjectItemCaseSensitive(json, ret->is_batch ? "request_counts" : "progress");
+        cJSON_GetObjectItemCaseSensitive(json, id[0] == 'b' ? "request_counts" : "progress");
     ret->total = count_of(counts, "total");
     ret->completed = count_of(counts, "completed");
     ret->failed = count_of(counts, "failed");
@@ -210,9 +211,9 @@ int ps_cli_verdict(const struct ps_cli_state *state, const cJSON *json)
         put_error(error);
     }
     if (state->failed > 0 && state->is_batch) {
-        (void)fprintf(
-            stderr, "%llu of %llu lines did not succeed: penstock jobs results %s --errors\n",
-            (unsigned long long)state->failed, (unsigned long long)state->total, state->id);
+        (void)fprintf(stderr, "%llu of %llu lines did not succeed: penstock jobs results %s%s\n",
+                      (unsigned long long)state->failed, (unsigned long long)state->total,
+                      state->id, state->id[0] == 'm' ? "" : " --errors");
     }
     return PS_CLI_INCOMPLETE;
 }

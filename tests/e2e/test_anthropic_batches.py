@@ -104,6 +104,58 @@ def test_from_one_end_to_the_other(pair, client):
     assert whole == {**item(system='new\nline and "quotes"', x_new=claude.NEWS)["params"], "model": "up-model"}
 
 
+def test_what_came_out_is_no_file_of_the_other_doors(pair, client):
+    _, gateway = pair
+    alice = bearer("alice")
+    wait_ended(client, client.messages.batches.create(requests=[item()]).id)
+    for query in "", "?purpose=batch_output", "?purpose=message_batch_output", "?order=asc":
+        assert gateway.get(f"/v1/files{query}", alice).json()["data"] == []
+
+
+def test_as_a_job(pair, client):
+    fake, gateway = pair
+    alice = bearer("alice")
+    gate = up.Gate()
+
+    def held(exchange):
+        exchange.wait(gate)
+        answer(exchange)
+
+    fake.always(held)
+    batch = client.messages.batches.create(requests=[item("a"), item("b", model="nobody")])
+    fake.wait_requests(1)
+    assert gateway.get(f"/jobs/{batch.id}", alice).json()["status"] == "running"
+    gate.open()
+    wait_ended(client, batch.id)
+    job = gateway.get(f"/jobs/{batch.id}", alice).json()
+    assert (job["id"], job["status"], job["endpoint"]) == (batch.id, "completed", "/v1/messages")
+    assert job["progress"] == {"total": 2, "completed": 1, "failed": 1}
+    path = job["result"]["results_url"]
+    assert len(gateway.get(path, alice).body.splitlines()) == 2
+    events = gateway.get(f"/jobs/{batch.id}/events", alice)
+    assert b"event: completed" in events.body and batch.id.encode() in events.body
+    assert gateway.ask("DELETE", f"/jobs/{batch.id}", alice).status == 409
+    assert gateway.get(f"/jobs/{batch.id}", bearer("bob")).status == 404
+    assert gateway.get(f"/jobs/{NEVER}", alice).status == 404
+
+
+def test_cancelled_as_a_job(pair, client):
+    fake, gateway = pair
+    gate = up.Gate()
+
+    def held(exchange):
+        exchange.wait(gate)
+        answer(exchange)
+
+    fake.always(held)
+    batch = client.messages.batches.create(requests=[item(f"r-{i}") for i in range(300)])
+    fake.wait_requests(1)
+    assert gateway.ask("DELETE", f"/jobs/{batch.id}", bearer("alice")).json()["status"] == "running"
+    gate.open()
+    assert wait_ended(client, batch.id).cancel_initiated_at
+    assert gateway.get(f"/jobs/{batch.id}", bearer("alice")).json()["status"] == "cancelled"
+
+
 def test_counts_stay_until_the_end(pair, client):
     fake, _ = pair
     gate = up.Gate()

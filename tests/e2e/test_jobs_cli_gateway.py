@@ -109,6 +109,53 @@ def test_single_jobs(gateway, fake):
     assert jobs(gateway, "cancel", job).stdout.decode() == f"{job} cancelled\n"
 
 
+def messages(gateway, *models):
+    params = {"max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+    wanted = [{"custom_id": f"r-{i}", "params": {**params, "model": m}} for i, m in enumerate(models)]
+    return gateway.post("/v1/messages/batches", {"requests": wanted}).json()["id"]
+
+
+def test_batches_of_messages(gateway, fake):
+    batch = messages(gateway, "m", "m", "nobody")
+    done = jobs(gateway, "show", batch, "--wait", code=3)
+    assert "3: 2 completed, 1 failed" in done.stdout.decode()
+    assert f"penstock jobs results {batch}\n" in done.stderr.decode()
+    results = [json.loads(line) for line in jobs(gateway, "results", batch).stdout.splitlines()]
+    assert {row["custom_id"]: row["result"]["type"] for row in results} == {
+        "r-0": "succeeded",
+        "r-1": "succeeded",
+        "r-2": "errored",
+    }
+    jobs(gateway, "results", batch, "--errors", code=3)
+    job = submit(gateway).json()["id"]
+    second = messages(gateway, "m")
+    jobs(gateway, "show", second, "--wait")
+    rows = [row.split() for row in jobs(gateway, "list").stdout.decode().splitlines()[1:]]
+    assert {row[0] for row in rows} == {batch, second, job}
+    (row,) = [row for row in rows if row[0] == batch]
+    assert row[1:4] == ["completed", "3/3", "1"] and row[-1] == "/v1/messages"
+    created = [row[4:6] for row in rows]
+    assert created == sorted(created, reverse=True) and created[0][0] > "2000"
+    assert len(jobs(gateway, "list", "--limit", 1).stdout.splitlines()) == 2
+    assert batch not in jobs(gateway, "list", "--status", "running").stdout.decode()
+
+
+def test_cancel_a_batch_of_messages(gateway, fake):
+    gate = up.Gate()
+
+    def slow(exchange):
+        exchange.wait(gate)
+        up.answer(exchange)
+
+    fake.always(slow)
+    batch = messages(gateway, *["m"] * 40)
+    fake.wait_requests(1)
+    assert jobs(gateway, "cancel", batch).stdout.decode() == f"{batch} running\n"
+    gate.open()
+    assert "has been cancelled" in jobs(gateway, "show", batch, "--wait", code=3).stderr.decode()
+    assert batch in jobs(gateway, "list", "--status", "cancelled").stdout.decode()
+
+
 def test_a_kill_in_the_middle_of_a_wait(fake, start, tmp_path):
     gate = up.Gate()
 

@@ -211,6 +211,8 @@ class _Handler(BaseHTTPRequestHandler):
             if parts[3:] == ["cancel"]:
                 gateway.batches[parts[2]]["steps"] = [step("cancelling", 2, 1), step("cancelled", 2, 1, 1)]
             return self.send(gateway.batch(parts[2], advance=parts[3:] != ["cancel"]))
+        if path == "/v1/messages/batches":
+            return self.list({}, None)
         if path == "/jobs":
             return self.list(gateway.jobs, lambda id, **_: gateway.jobs[id])
         if parts[0] == "jobs" and parts[1] in gateway.jobs:
