@@ -4,7 +4,7 @@
 
 #include "dialect_priv.h"
 #include "encode.h"
-#include "fields.h"
+#include "fields_reader.h"
 #include "neutral_build.h"
 
 #include "penstock/base/json_scan.h"
@@ -12,16 +12,9 @@
 
 /* ---- front: anthropic_reader.c, anthropic_request.c, anthropic_blocks.c ---- */
 
-struct ps_anthropic_reader {
-    struct ps_reader base;
-    struct ps_fields fields;
-};
-
 int ps_anthropic_reader_global_init(void);
 void ps_anthropic_reader_global_deinit(void);
 int ps_anthropic_reader_init(struct ps_reader *reader);
-int ps_anthropic_reader_feed(struct ps_reader *reader, const char *ptr, size_t len,
-                             struct ps_fault *ret_fault);
 int ps_anthropic_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault);
 
 int ps_anthropic_neutral(const struct ps_request *request, struct ps_arena *arena,

@@ -27,59 +27,34 @@ static const struct ps_field_rule rules[] = {
     {"max_tokens", PS_FIELD_INT, true, CHAT, CHAT, 0, INT32_MAX},
     {"temperature", PS_FIELD_NUMBER, true, CHAT, 0, 0, 100},
     {"top_p", PS_FIELD_NUMBER, true, CHAT, 0, 0, 1},
-    {"base_url", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
-    {"api_base", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
-    {"api_key", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
-    {"custom_llm_provider", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
+    PS_FIELDS_FORBIDDEN(ALL),
 };
-#define RULE_COUNT (sizeof(rules) / sizeof(rules[0]))
 
-static struct ps_json_paths *paths;
+static struct ps_field_table table = PS_FIELD_TABLE(rules);
 
 int ps_anthropic_reader_global_init(void)
 {
-    paths = ps_fields_compile(rules, RULE_COUNT);
-    return paths != NULL ? 0 : -1;
+    return ps_field_table_compile(&table);
 }
 
 void ps_anthropic_reader_global_deinit(void)
 {
-    ps_json_paths_free(paths);
-    paths = NULL;
+    ps_field_table_free(&table);
 }
 
 int ps_anthropic_reader_init(struct ps_reader *base)
 {
-    struct ps_anthropic_reader *reader = (struct ps_anthropic_reader *)base;
-    const struct ps_json_limits limits = {base->options.json_depth, base->options.json_nodes};
-
-    return ps_fields_init(&reader->fields, rules, RULE_COUNT, paths, &limits, base->arena);
-}
-
-int ps_anthropic_reader_feed(struct ps_reader *base, const char *ptr, size_t len,
-                             struct ps_fault *ret_fault)
-{
-    struct ps_anthropic_reader *reader = (struct ps_anthropic_reader *)base;
-
-    return ps_fields_feed(&reader->fields, ptr, len, ret_fault);
+    return ps_fields_reader_init(base, &table);
 }
 
 int ps_anthropic_reader_finish(struct ps_reader *base, struct ps_fault *ret_fault)
 {
-    struct ps_anthropic_reader *reader = (struct ps_anthropic_reader *)base;
+    const struct ps_field *found = ps_fields_reader_found(base);
     struct ps_request *request = base->request;
-    const struct ps_field *found = reader->fields.found;
 
-    if (ps_fields_end(&reader->fields, ret_fault) != 0 ||
-        ps_fields_check(&reader->fields, request->body, request->operation, ret_fault) != 0) {
+    if (ps_fields_reader_end(base, ret_fault) != 0 ||
+        ps_fields_take_model(&found[MODEL], request, base->arena, ret_fault) != 0) {
         return -1;
-    }
-    if (found[MODEL].span.end != 0) {
-        request->model_span = found[MODEL].span;
-        request->model = ps_fields_model(&found[MODEL], request->body, base->arena);
-        if (request->model.ptr == NULL) {
-            return ps_body_out_of_memory(ret_fault);
-        }
     }
     request->stream = request->operation == PS_OP_CHAT && ps_field_true(&found[STREAM]);
     request->include_usage = true; /* its streams always tell it */

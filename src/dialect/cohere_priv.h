@@ -3,7 +3,7 @@
 #define PENSTOCK_DIALECT_COHERE_PRIV_H
 
 #include "encode.h"
-#include "fields.h"
+#include "fields_reader.h"
 #include "texts.h"
 
 /* ---- front: cohere_reader.c ---- */
@@ -12,16 +12,9 @@
 #define PS_COHERE_FLOAT  1U
 #define PS_COHERE_BASE64 2U
 
-struct ps_cohere_reader {
-    struct ps_reader base;
-    struct ps_fields fields;
-};
-
 int ps_cohere_reader_global_init(void);
 void ps_cohere_reader_global_deinit(void);
 int ps_cohere_reader_init(struct ps_reader *reader); /* -1: memory */
-int ps_cohere_reader_feed(struct ps_reader *reader, const char *ptr, size_t len,
-                          struct ps_fault *ret_fault);
 int ps_cohere_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault);
 
 /* ---- front: cohere_front.c, cohere_front_documents.c ---- */

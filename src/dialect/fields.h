@@ -50,6 +50,15 @@ struct ps_field_rule {
 #define PS_FOR(operation) (1U << (operation))
 #define PS_FOR_ALL        (~0U)
 
+/* Rules of every family: only the configuration chooses hosts and keys. */
+#define PS_FIELDS_FORBIDDEN(operations)                                                            \
+    {"base_url", PS_FIELD_FORBIDDEN, false, (operations), 0, 0, 0},                                \
+        {"api_base", PS_FIELD_FORBIDDEN, false, (operations), 0, 0, 0},                            \
+        {"api_key", PS_FIELD_FORBIDDEN, false, (operations), 0, 0, 0},                             \
+    {                                                                                              \
+        "custom_llm_provider", PS_FIELD_FORBIDDEN, false, (operations), 0, 0, 0                    \
+    }
+
 struct ps_field {
     struct ps_span span; /* quotes and brackets included; end 0: not given */
     enum ps_json_type type;

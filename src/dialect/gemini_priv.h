@@ -4,7 +4,7 @@
 
 #include "dialect_priv.h"
 #include "encode.h"
-#include "fields.h"
+#include "fields_reader.h"
 #include "json_walk.h"
 #include "neutral_build.h"
 
@@ -154,16 +154,9 @@ void ps_gemini_fault_global_deinit(void);
 #define PS_GEMINI_ARRAY 1U /* a stream is one JSON array, not events */
 #define PS_GEMINI_BATCH 2U /* vectors of several requests at once */
 
-struct ps_gemini_reader {
-    struct ps_reader base;
-    struct ps_fields fields;
-};
-
 int ps_gemini_reader_global_init(void);
 void ps_gemini_reader_global_deinit(void);
 int ps_gemini_reader_init(struct ps_reader *reader);
-int ps_gemini_reader_feed(struct ps_reader *reader, const char *ptr, size_t len,
-                          struct ps_fault *ret_fault);
 int ps_gemini_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault);
 
 /* ---- the door: gemini_own.c ---- */

@@ -24,41 +24,24 @@ static const struct ps_field_rule rules[] = {
     [MODEL] = {"model", PS_FIELD_TEXT, true, 0, 0, 0, 0},
     [INNER_MODEL] = {"generateContentRequest.model", PS_FIELD_TEXT, true, 0, 0, 0, 0},
     [OTHERS] = {"contents", PS_FIELD_OBJECT, true, 0, CHAT, 0, 0},
-    {"base_url", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
-    {"api_base", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
-    {"api_key", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
-    {"custom_llm_provider", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
+    PS_FIELDS_FORBIDDEN(ALL),
 };
-#define RULE_COUNT (sizeof(rules) / sizeof(rules[0]))
 
-static struct ps_json_paths *paths;
+static struct ps_field_table table = PS_FIELD_TABLE(rules);
 
 int ps_gemini_reader_global_init(void)
 {
-    paths = ps_fields_compile(rules, RULE_COUNT);
-    return paths != NULL ? 0 : -1;
+    return ps_field_table_compile(&table);
 }
 
 void ps_gemini_reader_global_deinit(void)
 {
-    ps_json_paths_free(paths);
-    paths = NULL;
+    ps_field_table_free(&table);
 }
 
 int ps_gemini_reader_init(struct ps_reader *base)
 {
-    struct ps_gemini_reader *reader = (struct ps_gemini_reader *)base;
-    const struct ps_json_limits limits = {base->options.json_depth, base->options.json_nodes};
-
-    return ps_fields_init(&reader->fields, rules, RULE_COUNT, paths, &limits, base->arena);
-}
-
-int ps_gemini_reader_feed(struct ps_reader *base, const char *ptr, size_t len,
-                          struct ps_fault *ret_fault)
-{
-    struct ps_gemini_reader *reader = (struct ps_gemini_reader *)base;
-
-    return ps_fields_feed(&reader->fields, ptr, len, ret_fault);
+    return ps_fields_reader_init(base, &table);
 }
 
 /* ---- the path ---- */
@@ -165,14 +148,12 @@ static bool wants_events(struct ps_slice query)
 
 int ps_gemini_reader_finish(struct ps_reader *base, struct ps_fault *ret_fault)
 {
-    struct ps_gemini_reader *reader = (struct ps_gemini_reader *)base;
+    const struct ps_field *found = ps_fields_reader_found(base);
     struct ps_request *request = base->request;
-    const struct ps_field *found = reader->fields.found;
     const struct ps_field *model = found[MODEL].span.end != 0 ? &found[MODEL] : &found[INNER_MODEL];
     struct ps_slice method = PS_SLICE_NONE;
 
-    if (ps_fields_end(&reader->fields, ret_fault) != 0 ||
-        ps_fields_check(&reader->fields, request->body, request->operation, ret_fault) != 0 ||
+    if (ps_fields_reader_end(base, ret_fault) != 0 ||
         read_path(request, base->arena, &method, ret_fault) != 0) {
         return -1;
     }

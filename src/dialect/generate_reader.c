@@ -56,10 +56,7 @@ static const struct ps_field_rule rules[] = {
     [OTHERS] = {"messages.*", PS_FIELD_MESSAGE, false, 0, 0, 0, 0},
     {"messages.*.role", PS_FIELD_ROLE, false, 0, 0, 0, 0},
     {"stop.*", PS_FIELD_STOP_ITEM, false, 0, 0, 0, 0},
-    {"base_url", PS_FIELD_FORBIDDEN, false, CHAT, 0, 0, 0},
-    {"api_base", PS_FIELD_FORBIDDEN, false, CHAT, 0, 0, 0},
-    {"api_key", PS_FIELD_FORBIDDEN, false, CHAT, 0, 0, 0},
-    {"custom_llm_provider", PS_FIELD_FORBIDDEN, false, CHAT, 0, 0, 0},
+    PS_FIELDS_FORBIDDEN(CHAT),
 };
 #define RULE_COUNT (sizeof(rules) / sizeof(rules[0]))
 

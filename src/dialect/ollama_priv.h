@@ -3,7 +3,7 @@
 #define PENSTOCK_DIALECT_OLLAMA_PRIV_H
 
 #include "encode.h"
-#include "fields.h"
+#include "fields_reader.h"
 #include "texts.h"
 
 /* ---- front: ollama_reader.c, ollama_front.c, ollama_front_messages.c ---- */
@@ -22,16 +22,9 @@ static inline enum ps_ollama_shape ps_ollama_shape_of(const struct ps_request *r
     return request != NULL ? (enum ps_ollama_shape)(request->shape & 0xff) : PS_OLLAMA_CHAT;
 }
 
-struct ps_ollama_reader {
-    struct ps_reader base;
-    struct ps_fields fields;
-};
-
 int ps_ollama_reader_global_init(void);
 void ps_ollama_reader_global_deinit(void);
 int ps_ollama_reader_init(struct ps_reader *reader);
-int ps_ollama_reader_feed(struct ps_reader *reader, const char *ptr, size_t len,
-                          struct ps_fault *ret_fault);
 int ps_ollama_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault);
 
 int ps_ollama_neutral(const struct ps_request *request, struct ps_arena *arena,

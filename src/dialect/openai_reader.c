@@ -43,10 +43,7 @@ static const struct ps_field_rule rules[] = {
     {"seed", PS_FIELD_INT, true, TEXT, 0, 0, 0},
     {"stop", PS_FIELD_STOP, true, TEXT, 0, 0, 0},
     {"stop.*", PS_FIELD_STOP_ITEM, false, 0, 0, 0, 0},
-    {"base_url", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
-    {"api_base", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
-    {"api_key", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
-    {"custom_llm_provider", PS_FIELD_FORBIDDEN, false, ALL, 0, 0, 0},
+    PS_FIELDS_FORBIDDEN(ALL),
 };
 #define RULE_COUNT (sizeof(rules) / sizeof(rules[0]))
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "fields_reader.h"
 #include "responses_priv.h"
 
 #include "penstock/base/mem.h"
@@ -39,10 +40,7 @@ static const struct ps_field_rule rules[] = {
     {"max_output_tokens", PS_FIELD_TOKENS, true, CHAT, 0, 0, 0},
     {"temperature", PS_FIELD_NUMBER, true, CHAT, 0, 0, 100},
     {"top_p", PS_FIELD_NUMBER, true, CHAT, 0, 0, 1},
-    {"base_url", PS_FIELD_FORBIDDEN, false, CHAT, 0, 0, 0},
-    {"api_base", PS_FIELD_FORBIDDEN, false, CHAT, 0, 0, 0},
-    {"api_key", PS_FIELD_FORBIDDEN, false, CHAT, 0, 0, 0},
-    {"custom_llm_provider", PS_FIELD_FORBIDDEN, false, CHAT, 0, 0, 0},
+    PS_FIELDS_FORBIDDEN(CHAT),
 };
 #define RULE_COUNT (sizeof(rules) / sizeof(rules[0]))
 
@@ -131,12 +129,8 @@ int ps_responses_reader_finish(struct ps_reader *base, struct ps_fault *ret_faul
         ps_fields_check(&reader->fields, request->body, request->operation, ret_fault) != 0) {
         return -1;
     }
-    if (found[MODEL].span.end != 0) {
-        request->model_span = found[MODEL].span;
-        request->model = ps_fields_model(&found[MODEL], request->body, base->arena);
-        if (request->model.ptr == NULL) {
-            return ps_body_out_of_memory(ret_fault);
-        }
+    if (ps_fields_take_model(&found[MODEL], request, base->arena, ret_fault) != 0) {
+        return -1;
     }
     request->stream = ps_field_true(&found[STREAM]);
     request->include_usage = true; /* its answers always tell it */

@@ -2,7 +2,7 @@
 #ifndef PENSTOCK_DIALECT_TGI_PRIV_H
 #define PENSTOCK_DIALECT_TGI_PRIV_H
 
-#include "fields.h"
+#include "fields_reader.h"
 #include "plain_priv.h"
 
 /* request->shape: what its writer has to know of a request. */
@@ -24,16 +24,9 @@ int ps_tgi_decoder_init(struct ps_decoder *decoder, struct ps_slice content_type
 
 /* ---- tgi_reader.c ---- */
 
-struct ps_tgi_reader {
-    struct ps_reader base;
-    struct ps_fields fields;
-};
-
 int ps_tgi_reader_global_init(void);
 void ps_tgi_reader_global_deinit(void);
 int ps_tgi_reader_init(struct ps_reader *reader);
-int ps_tgi_reader_feed(struct ps_reader *reader, const char *ptr, size_t len,
-                       struct ps_fault *ret_fault);
 int ps_tgi_reader_finish(struct ps_reader *reader, struct ps_fault *ret_fault);
 
 /* What of a body in this shape the reader of our own /generate has found. */
