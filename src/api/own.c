@@ -74,8 +74,7 @@ static void no_such_model(struct ps_conn *conn, struct ps_slice id)
 {
     struct ps_fault fault;
     (void)ps_fault_set(&fault, PS_FAULT_MODEL_NOT_FOUND, "model",
-                       "The model \"%.*s\" does not exist.", (int)(id.len < 100 ? id.len : 100),
-                       id.ptr);
+                       "The model \"%.*s\" does not exist.", ps_utf8_quoted(id, 100), id.ptr);
     ps_reply_fault(conn, &fault);
 }
 

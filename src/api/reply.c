@@ -51,7 +51,7 @@ void ps_reply_begin(struct ps_conn *conn, struct ps_buf *out, int status)
         ps_http_write_header(out, PS_SLICE_LIT("access-control-allow-origin"), request->origin);
         ps_http_write_header_cstr(
             out, "access-control-expose-headers",
-            "x-request-id, x-penstock-provider, x-penstock-model, x-penstock-attempts, "
+            "x-request-id, location, x-penstock-provider, x-penstock-model, x-penstock-attempts, "
             "x-penstock-overhead-us, x-penstock-upstream-id, retry-after, retry-after-ms");
         ps_http_write_header_cstr(out, "vary", "Origin");
     }

@@ -205,8 +205,8 @@ static void no_such_response(struct ps_conn *conn)
     struct ps_slice id = ps_exchange_request(ex)->previous_id;
     struct ps_fault fault;
     (void)ps_fault_set(&fault, PS_FAULT_PREVIOUS_NOT_FOUND, "previous_response_id",
-                       "Previous response with id '%.*s' not found.",
-                       (int)(id.len < 80 ? id.len : 80), id.ptr);
+                       "Previous response with id '%.*s' not found.", ps_utf8_quoted(id, 80),
+                       id.ptr);
     ps_exchange_previous(ex, PS_SLICE_NONE, &fault);
 }
 

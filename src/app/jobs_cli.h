@@ -186,7 +186,8 @@ void ps_cli_duration(char *ret, size_t size, double seconds);
 
 /* ---- jobs_wait.c ---- */
 
-/* "/v1/batches/ID", or "/jobs/ID" for a job or a batch of messages. False after a sentence: not an id. */
+/* "/v1/batches/ID", or "/jobs/ID" for a job or a batch of messages. False after a sentence: not an
+ * id. */
 bool ps_cli_id_path(const char *id, char *ret, size_t size);
 /* Reads a batch or a job. False: it is neither. */
 bool ps_cli_read_state(const cJSON *json, struct ps_cli_state *ret);

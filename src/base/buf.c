@@ -211,6 +211,16 @@ size_t ps_utf8_length(const char *ptr, size_t left)
     return 0;
 }
 
+int ps_utf8_quoted(struct ps_slice text, size_t most)
+{
+    size_t len = text.len < most ? text.len : most;
+
+    while (len > 0 && len < text.len && is_tail((unsigned char)text.ptr[len])) {
+        len--;
+    }
+    return (int)len;
+}
+
 static void escape_unit(struct ps_buf *buf, unsigned unit)
 {
     static const char hex[] = "0123456789abcdef";

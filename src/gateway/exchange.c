@@ -169,8 +169,7 @@ static int find_route(struct ps_exchange *ex, struct ps_fault *fault)
         if (provider == NULL) {
             return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "x-penstock-provider",
                                 "x-penstock-provider names no provider of this gateway: \"%.*s\".",
-                                (int)(ex->spec.provider.len < 64 ? ex->spec.provider.len : 64),
-                                ex->spec.provider.ptr);
+                                ps_utf8_quoted(ex->spec.provider, 64), ex->spec.provider.ptr);
         }
         ex->route = &ex->snapshot->provider_routes[provider - ex->snapshot->providers];
         ex->rest = model;
@@ -191,7 +190,7 @@ static int find_route(struct ps_exchange *ex, struct ps_fault *fault)
                         "The model \"%.*s\" does not exist: it is neither an alias nor "
                         "provider/model of this gateway "
                         "(GET /v1/models lists them).",
-                        (int)(model.len < 80 ? model.len : 80), model.ptr);
+                        ps_utf8_quoted(model, 80), model.ptr);
 }
 
 static bool speaks(const struct ps_exchange *ex, const struct ps_target *target)

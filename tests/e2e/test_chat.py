@@ -469,6 +469,8 @@ def test_an_unknown_model_is_404_in_openai_shape(both):
         assert answer.error["code"] == "model_not_found"
         assert answer.error["param"] == "model"
         assert answer.error["type"] == "invalid_request_error"
+    for length in range(70, 80):
+        assert "\ufffd" not in gateway.chat(model="x" * length + "ä€😀" * 10).error["message"]
     assert [
         request.json()["model"] for request in fake.requests if request.json()["model"] != "up-model"
     ] == []

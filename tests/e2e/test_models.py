@@ -121,6 +121,8 @@ def test_a_model_that_is_not_listed_is_404(fake, start):
         assert answer.status in (400, 404) if path == "%00" else answer.status == 404, (path, answer)
     answer = gateway.get("/v1/models/nope")
     assert answer.error["code"] == "model_not_found"
+    for name in (("x" * length + "ä€😀" * 10) for length in range(90, 100)):
+        assert "\ufffd" not in gateway.get(f"/v1/models/{quote(name)}").error["message"]
 
 
 def test_an_alias_may_have_slashes_and_colons(fake, start):

@@ -52,6 +52,9 @@ void ps_buf_drop(struct ps_buf *buf, size_t len);
 
 /* Length of the UTF-8 character at `ptr`, 0 when the `left` bytes do not begin with one. */
 size_t ps_utf8_length(const char *ptr, size_t left);
+/* How much of a text a message quotes, for "%.*s": at most `most` bytes, and no half character at
+ * the end. */
+int ps_utf8_quoted(struct ps_slice text, size_t most);
 
 /* What ps_buf_reserve does when the memory at hand is too small, or must not be used. */
 char *ps_buf_reserve_slow(struct ps_buf *buf, size_t len);

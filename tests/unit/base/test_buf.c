@@ -267,6 +267,20 @@ static void test_printable_keeps_quotes(void **state)
     ps_buf_deinit(&buf);
 }
 
+static void test_quotes_end_with_a_character(void **state)
+{
+    /* a, two bytes, three, four, z */
+    static const char text[] = "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80z";
+    static const int quoted[] = {0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 11, 11};
+
+    (void)state;
+    for (size_t most = 0; most < sizeof(quoted) / sizeof(quoted[0]); most++) {
+        assert_int_equal(ps_utf8_quoted(ps_slice_cstr(text), most), quoted[most]);
+    }
+    assert_int_equal(ps_utf8_quoted(PS_SLICE_LIT("\x80\x80\x80\x80"), 2), 0);
+    assert_int_equal(ps_utf8_quoted(PS_SLICE_NONE, 2), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -281,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_json_every_byte_everywhere),
         cmocka_unit_test(test_printable_keeps_quotes),
+        cmocka_unit_test(test_quotes_end_with_a_character),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
