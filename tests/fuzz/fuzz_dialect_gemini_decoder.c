@@ -4,17 +4,19 @@
 /*
  * First byte: how the answer is read; second: the size of pieces; the rest: the answer. Fed whole
  * and in pieces; outcome and events must be the same, and raw bytes never more than came. The
- * events become an answer of each door: a whole one must be JSON. The same bytes as the body of an
- * error are a fault that says something.
+ * events become an answer of each door: a whole one must be JSON. Where the answer passes as it is,
+ * all bytes of a good whole one must. The same bytes as the body of an error are a fault that says
+ * something.
  */
 
 static const char *const types[] = {"text/event-stream", "application/json"};
-static const enum ps_family doors[] = {PS_FAMILY_ANTHROPIC, PS_FAMILY_OPENAI};
+static const enum ps_family doors[] = {PS_FAMILY_ANTHROPIC, PS_FAMILY_OPENAI, PS_FAMILY_GEMINI};
 #define DOORS (sizeof(doors) / sizeof(doors[0]))
 
 struct outcome {
     struct rig_told told;
     size_t raw_len;
+    bool relayed;
     struct ps_writer *writers[DOORS];
     bool failed[DOORS]; /* its writer has refused */
     struct ps_buf out[DOORS];
@@ -31,6 +33,9 @@ static bool on_event(void *arg, const struct ps_event *event)
     out->raw_len += event->raw.len;
     out->told.done = event->kind == PS_EVENT_DONE;
     out->told.ended = out->told.done || event->kind == PS_EVENT_FAULT;
+    if (out->relayed && (event->kind == PS_EVENT_OPAQUE || event->kind == PS_EVENT_TEXT)) {
+        return true; /* so does that of pieces */
+    }
     for (size_t i = 0; i < DOORS; i++) {
         if (out->writers[i] != NULL && !out->failed[i]) {
             out->failed[i] = ps_writer_event(out->writers[i], event, &out->out[i], &fault) != 0;
@@ -98,20 +103,23 @@ static struct rig_told run(uint8_t how, const char *ptr, size_t len, size_t step
         .operation = operations[how >> 1 & 3],
         .front = (how & 16) != 0 ? PS_FAMILY_ANTHROPIC : PS_FAMILY_OPENAI,
         .stream = (how & 1) == 0,
-        .fields = true,
+        .fields = (how & 128) == 0,
         .memo = how >> 5 & 3,
         .id = PS_SLICE_LIT("gen_1"),
         .content_type = ps_slice_cstr(types[how & 1]),
         .event_bytes = 16384,
     };
-    struct outcome out = {.raw_len = 0};
+    struct outcome out = {.relayed = (how & 128) != 0};
     struct ps_arena arena;
 
     ps_arena_init(&arena, 65536);
-    open_writers(&out, &options, how, &arena);
+    if (!out.relayed) {
+        open_writers(&out, &options, how, &arena);
+    }
     rig_feed(ps_decoder_new(ps_dialect_find("gemini"), &options, &arena, on_event, &out), ptr, len,
              step, &out.told);
-    if (out.raw_len > len) {
+    if (out.raw_len > len ||
+        (out.relayed && out.told.done && (how & 1) != 0 && out.raw_len != len)) {
         abort();
     }
     close_writers(&out, (how & 8) != 0 || options.operation != PS_OP_CHAT);

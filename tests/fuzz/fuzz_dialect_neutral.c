@@ -29,14 +29,25 @@ struct run {
 static const struct {
     enum ps_family family;
     enum ps_operation operation;
+    const char *path; /* where it says something; NULL: nothing */
 } doors[] = {
-    {PS_FAMILY_OPENAI, PS_OP_CHAT},    {PS_FAMILY_OPENAI, PS_OP_COMPLETE},
-    {PS_FAMILY_OPENAI, PS_OP_EMBED},   {PS_FAMILY_OPENAI, PS_OP_RERANK},
-    {PS_FAMILY_OPENAI, PS_OP_IMAGE},   {PS_FAMILY_GENERATE, PS_OP_CHAT},
-    {PS_FAMILY_ANTHROPIC, PS_OP_CHAT}, {PS_FAMILY_ANTHROPIC, PS_OP_COUNT_TOKENS},
-    {PS_FAMILY_RESPONSES, PS_OP_CHAT}, {PS_FAMILY_OPENAI, PS_OP_CHAT},
-    {PS_FAMILY_COHERE, PS_OP_CHAT},    {PS_FAMILY_COHERE, PS_OP_EMBED},
-    {PS_FAMILY_COHERE, PS_OP_RERANK},
+    {PS_FAMILY_OPENAI, PS_OP_CHAT, NULL},
+    {PS_FAMILY_OPENAI, PS_OP_COMPLETE, NULL},
+    {PS_FAMILY_OPENAI, PS_OP_EMBED, NULL},
+    {PS_FAMILY_OPENAI, PS_OP_RERANK, NULL},
+    {PS_FAMILY_OPENAI, PS_OP_IMAGE, NULL},
+    {PS_FAMILY_GENERATE, PS_OP_CHAT, NULL},
+    {PS_FAMILY_ANTHROPIC, PS_OP_CHAT, NULL},
+    {PS_FAMILY_ANTHROPIC, PS_OP_COUNT_TOKENS, NULL},
+    {PS_FAMILY_RESPONSES, PS_OP_CHAT, NULL},
+    {PS_FAMILY_OPENAI, PS_OP_CHAT, NULL},
+    {PS_FAMILY_COHERE, PS_OP_CHAT, NULL},
+    {PS_FAMILY_COHERE, PS_OP_EMBED, NULL},
+    {PS_FAMILY_COHERE, PS_OP_RERANK, NULL},
+    {PS_FAMILY_GEMINI, PS_OP_CHAT, "/v1beta/models/m:streamGenerateContent"},
+    {PS_FAMILY_GEMINI, PS_OP_COUNT_TOKENS, "/v1beta/models/m:countTokens"},
+    {PS_FAMILY_GEMINI, PS_OP_EMBED, "/v1beta/models/m:embedContent"},
+    {PS_FAMILY_GEMINI, PS_OP_EMBED, "/v1beta/models/m:batchEmbedContents"},
 };
 #define DOORS (sizeof(doors) / sizeof(doors[0]))
 
@@ -53,6 +64,9 @@ static void begin(struct run *run, size_t door, struct ps_slice body, size_t ste
     run->request.family = doors[door].family;
     run->request.operation = doors[door].operation;
     run->request.body = &run->body;
+    if (doors[door].path != NULL) {
+        run->request.path = ps_slice_cstr(doors[door].path);
+    }
     reader = ps_reader_new(ps_dialect_of_family(doors[door].family), &options, &run->request,
                            &run->arena);
     if (reader == NULL) {
