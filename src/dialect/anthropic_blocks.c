@@ -23,28 +23,6 @@ struct ps_slice ps_anthropic_type_of(struct ps_slice object)
     return PS_SLICE_NONE;
 }
 
-/* A string that must be there. */
-static int need_string(struct ps_neutral_build *build, const struct ps_neutral_at *at,
-                       const struct ps_build_member *member, struct ps_slice *ret)
-{
-    if (!ps_raw_given(member->raw)) {
-        return ps_build_missing(build, at, member->name);
-    }
-    return ps_build_string(build, at, member->name, member->raw, ret);
-}
-
-/* The same, and it must say something. */
-static int need_name(struct ps_neutral_build *build, const struct ps_neutral_at *at,
-                     const struct ps_build_member *member, struct ps_slice *ret)
-{
-    if (need_string(build, at, member, ret) != 0) {
-        return -1;
-    }
-    return ps_raw_says(*ret)
-               ? 0
-               : ps_build_expected(build, at, member->name, "a string that is not empty");
-}
-
 /* ---- text ---- */
 
 static int read_text(struct ps_neutral_build *build, struct ps_slice raw,
@@ -59,7 +37,7 @@ static int read_text(struct ps_neutral_build *build, struct ps_slice raw,
 
     part->kind = PS_PART_TEXT;
     if (ps_build_members(build, &part->at, raw, members, COUNT(members)) != 0 ||
-        need_string(build, &part->at, &members[1], &part->text) != 0 ||
+        ps_build_needed(build, &part->at, members[1].name, members[1].raw, &part->text) != 0 ||
         ps_build_object(build, &part->at, "cache_control", members[2].raw, &part->cache_control) !=
             0) {
         return -1;
@@ -101,7 +79,7 @@ static bool is_media_type(struct ps_slice text)
 static int read_media_type(struct ps_neutral_build *build, const struct ps_neutral_at *at,
                            const struct ps_build_member *member, struct ps_slice *ret)
 {
-    if (need_name(build, at, member, ret) != 0) {
+    if (ps_build_name(build, at, member->name, member->raw, ret) != 0) {
         return -1;
     }
     *ret = ps_raw_plain(*ret, build->arena);
@@ -135,7 +113,7 @@ static int read_text_source(struct ps_neutral_build *build, const struct ps_neut
         *ret_opaque = true;
         return 0;
     }
-    return need_string(build, at, text, &media->text);
+    return ps_build_needed(build, at, text->name, text->raw, &media->text);
 }
 
 static int read_source(struct ps_neutral_build *build, const struct ps_neutral_at *at,
@@ -154,7 +132,8 @@ static int read_source(struct ps_neutral_build *build, const struct ps_neutral_a
                                  : ps_build_missing(build, at, NULL);
     }
     if (ps_build_members(build, at, raw, members, SOURCE_MEMBERS) != 0 ||
-        need_string(build, at, &members[SOURCE_TYPE], &type) != 0) {
+        ps_build_needed(build, at, members[SOURCE_TYPE].name, members[SOURCE_TYPE].raw, &type) !=
+            0) {
         return -1;
     }
     if (ps_anthropic_is(type, "base64")) {
@@ -165,7 +144,8 @@ static int read_source(struct ps_neutral_build *build, const struct ps_neutral_a
     }
     if (ps_anthropic_is(type, "file")) {
         media->source = PS_MEDIA_FILE;
-        return need_name(build, at, &members[FILE_ID], &media->file_id);
+        return ps_build_name(build, at, members[FILE_ID].name, members[FILE_ID].raw,
+                             &media->file_id);
     }
     if (!is_image && (ps_anthropic_is(type, "text") || ps_anthropic_is(type, "content"))) {
         return read_text_source(build, at, members, media, ret_opaque);
@@ -227,8 +207,8 @@ static int read_call(struct ps_neutral_build *build, struct ps_slice raw,
     part->kind = PS_PART_TOOL_CALL;
     part->call = call;
     if (ps_build_members(build, &part->at, raw, members, COUNT(members)) != 0 ||
-        need_name(build, &part->at, &members[1], &call->id) != 0 ||
-        need_name(build, &part->at, &members[2], &call->name) != 0 ||
+        ps_build_name(build, &part->at, members[1].name, members[1].raw, &call->id) != 0 ||
+        ps_build_name(build, &part->at, members[2].name, members[2].raw, &call->name) != 0 ||
         ps_build_object(build, &part->at, "input", members[3].raw, &call->arguments) != 0 ||
         ps_build_object(build, &part->at, "cache_control", members[4].raw, &part->cache_control) !=
             0) {
@@ -253,7 +233,7 @@ static int read_result(struct ps_neutral_build *build, struct ps_slice raw,
     part->kind = PS_PART_TOOL_RESULT;
     part->result = result;
     if (ps_build_members(build, &part->at, raw, members, COUNT(members)) != 0 ||
-        need_name(build, &part->at, &members[1], &result->id) != 0 ||
+        ps_build_name(build, &part->at, members[1].name, members[1].raw, &result->id) != 0 ||
         ps_build_find_call(build, &part->at, "tool_use_id", result->id, &result->call) != 0 ||
         ps_build_bool(build, &part->at, "is_error", members[3].raw, &result->is_error) != 0 ||
         ps_build_object(build, &part->at, "cache_control", members[4].raw, &part->cache_control) !=
@@ -289,8 +269,8 @@ static int read_thinking(struct ps_neutral_build *build, struct ps_slice raw, bo
     part->kind = PS_PART_REASONING;
     part->reasoning = reasoning;
     if (ps_build_members(build, &part->at, raw, members, redacted ? 2 : 3) != 0 ||
-        need_string(build, &part->at, &members[1], redacted ? &reasoning->redacted : &part->text) !=
-            0 ||
+        ps_build_needed(build, &part->at, members[1].name, members[1].raw,
+                        redacted ? &reasoning->redacted : &part->text) != 0 ||
         ps_build_string(build, &part->at, "signature", members[2].raw, &reasoning->signature) !=
             0) {
         return -1;

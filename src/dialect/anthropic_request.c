@@ -43,13 +43,10 @@ static int read_function(struct ps_neutral_build *build, struct ps_slice raw,
     if (ps_build_members(build, &tool->at, raw, members, COUNT(members)) != 0) {
         return -1;
     }
-    if (!ps_raw_given(members[1].raw)) {
-        return ps_build_missing(build, &tool->at, "name");
-    }
     if (!ps_raw_given(members[3].raw)) {
         return ps_build_missing(build, &tool->at, "input_schema");
     }
-    if (ps_build_string(build, &tool->at, "name", members[1].raw, &tool->name) != 0 ||
+    if (ps_build_name(build, &tool->at, "name", members[1].raw, &tool->name) != 0 ||
         ps_build_string(build, &tool->at, "description", members[2].raw, &tool->description) != 0 ||
         ps_build_object(build, &tool->at, "input_schema", members[3].raw, &tool->parameters) != 0 ||
         ps_build_tri(build, &tool->at, "strict", members[4].raw, &tool->strict) != 0 ||
@@ -57,13 +54,11 @@ static int read_function(struct ps_neutral_build *build, struct ps_slice raw,
             0) {
         return -1;
     }
-    return ps_raw_says(tool->name)
-               ? 0
-               : ps_build_expected(build, &tool->at, "name", "a string that is not empty");
+    return 0;
 }
 
-static int read_tool(struct ps_neutral_build *build, struct ps_slice raw,
-                     struct ps_neutral_tool *tool)
+static int read_tool(struct ps_neutral_build *build, struct ps_neutral_tool *tool,
+                     struct ps_slice raw)
 {
     struct ps_slice type = ps_anthropic_type_of(raw);
     struct ps_json_walk walk;
@@ -87,38 +82,6 @@ static int read_tool(struct ps_neutral_build *build, struct ps_slice raw,
             tool->name = value;
         }
     }
-    return 0;
-}
-
-static int read_tools(struct ps_neutral_build *build, struct ps_slice raw)
-{
-    size_t count = ps_raw_begins(raw, '[') ? ps_build_count(raw) : 0;
-    struct ps_neutral_tool *tools;
-    struct ps_json_walk walk;
-    struct ps_slice element;
-
-    if (!ps_raw_given(raw)) {
-        return 0;
-    }
-    if (!ps_raw_begins(raw, '[')) {
-        return ps_build_expected(build, NULL, "tools", "an array");
-    }
-    if (count > PS_NEUTRAL_TOOLS) {
-        return ps_build_bad(build, NULL, "tools", "holds more tools than the gateway translates.");
-    }
-    tools = ps_build_array(build, count, sizeof(*tools));
-    if (tools == NULL) {
-        return -1;
-    }
-    build->neutral->tools = tools;
-    ps_json_walk_init(&walk, raw);
-    for (uint32_t i = 0; i < count && ps_json_walk_element(&walk, &element); i++) {
-        tools[i].at = (struct ps_neutral_at){NULL, "tools", i};
-        if (read_tool(build, element, &tools[i]) != 0) {
-            return -1;
-        }
-    }
-    build->neutral->tool_count = count;
     return 0;
 }
 
@@ -340,7 +303,7 @@ int ps_anthropic_neutral(const struct ps_request *request, struct ps_arena *aren
     if (ps_build_begin(&build, request, arena, ret, ret_fault) != 0 ||
         ps_build_members(&build, NULL, build.body, fields, FIELDS) != 0 ||
         ps_anthropic_messages(&build, fields[SYSTEM].raw, fields[MESSAGES].raw) != 0 ||
-        read_tools(&build, fields[TOOLS].raw) != 0 ||
+        ps_build_tools(&build, fields[TOOLS].raw, read_tool) != 0 ||
         read_tool_choice(&build, fields[TOOL_CHOICE].raw) != 0 ||
         read_sampling(&build, fields) != 0 || read_thinking(&build, fields[THINKING].raw) != 0 ||
         read_output(&build, fields[OUTPUT_CONFIG].raw, fields[OUTPUT_FORMAT].raw) != 0 ||

@@ -153,6 +153,22 @@ int ps_build_string(struct ps_neutral_build *build, const struct ps_neutral_at *
     return 0;
 }
 
+int ps_build_needed(struct ps_neutral_build *build, const struct ps_neutral_at *at,
+                    const char *name, struct ps_slice raw, struct ps_slice *ret)
+{
+    return ps_raw_given(raw) ? ps_build_string(build, at, name, raw, ret)
+                             : ps_build_missing(build, at, name);
+}
+
+int ps_build_name(struct ps_neutral_build *build, const struct ps_neutral_at *at, const char *name,
+                  struct ps_slice raw, struct ps_slice *ret)
+{
+    if (ps_build_needed(build, at, name, raw, ret) != 0) {
+        return -1;
+    }
+    return ps_raw_says(*ret) ? 0 : ps_build_expected(build, at, name, "a string that is not empty");
+}
+
 int ps_build_object(struct ps_neutral_build *build, const struct ps_neutral_at *at,
                     const char *name, struct ps_slice raw, struct ps_slice *ret)
 {
@@ -347,6 +363,17 @@ struct ps_neutral_part *ps_build_parts(struct ps_neutral_build *build,
         return NULL;
     }
     return ps_build_array(build, count, sizeof(struct ps_neutral_part));
+}
+
+struct ps_neutral_part *ps_parts_next(struct ps_parts *parts, enum ps_part_kind kind,
+                                      const struct ps_neutral_at *parent, const char *name,
+                                      uint32_t index)
+{
+    struct ps_neutral_part *part = &parts->list[parts->count++];
+
+    part->kind = kind;
+    part->at = (struct ps_neutral_at){parent, name, index};
+    return part;
 }
 
 /* ---- raw strings ---- */

@@ -65,6 +65,11 @@ int ps_build_bool(struct ps_neutral_build *build, const struct ps_neutral_at *at
 /* A string, or an array of strings, none empty: `single` allows the bare string. */
 int ps_build_stops(struct ps_neutral_build *build, const char *name, struct ps_slice raw,
                    bool single);
+/* A string that must be given; one that must say something, too. */
+int ps_build_needed(struct ps_neutral_build *build, const struct ps_neutral_at *at,
+                    const char *name, struct ps_slice raw, struct ps_slice *ret);
+int ps_build_name(struct ps_neutral_build *build, const struct ps_neutral_at *at, const char *name,
+                  struct ps_slice raw, struct ps_slice *ret);
 /* One word out of a NULL-terminated list: *ret is its index. */
 int ps_build_word(struct ps_neutral_build *build, const struct ps_neutral_at *at, const char *name,
                   struct ps_slice raw, const char *const *words, int *ret);
@@ -79,6 +84,16 @@ void *ps_build_array(struct ps_neutral_build *build, size_t count, size_t size);
 /* `count` more parts; a fault when there are too many in all. */
 struct ps_neutral_part *ps_build_parts(struct ps_neutral_build *build,
                                        const struct ps_neutral_at *at, size_t count);
+
+/* Parts on their way into an array that was made long enough. */
+struct ps_parts {
+    struct ps_neutral_part *list;
+    size_t count;
+};
+/* The next one, which stands at `name`, of an array's `index` unless that is none. */
+struct ps_neutral_part *ps_parts_next(struct ps_parts *parts, enum ps_part_kind kind,
+                                      const struct ps_neutral_at *parent, const char *name,
+                                      uint32_t index);
 
 static inline bool ps_raw_given(struct ps_slice raw)
 {
@@ -130,7 +145,16 @@ int ps_build_base64(struct ps_neutral_build *build, const struct ps_neutral_at *
 int ps_build_url(struct ps_neutral_build *build, const struct ps_neutral_at *at, const char *name,
                  struct ps_slice raw, struct ps_neutral_media *ret);
 
+/* Makes a part one of this kind, its media yet to be read. */
+int ps_build_media(struct ps_neutral_build *build, struct ps_neutral_part *part,
+                   enum ps_part_kind kind, struct ps_neutral_media **ret);
+
 /* ---- tools ---- */
+
+/* The array "tools", each with its `at`, by `fn`; not given: none. */
+int ps_build_tools(struct ps_neutral_build *build, struct ps_slice raw,
+                   int (*fn)(struct ps_neutral_build *build, struct ps_neutral_tool *tool,
+                             struct ps_slice raw));
 
 /*
  * A JSON schema as far as it can be told at its top: an object, whose type (when given) is a word

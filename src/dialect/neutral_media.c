@@ -123,3 +123,13 @@ int ps_build_url(struct ps_neutral_build *build, const struct ps_neutral_at *at,
     ret->url = raw;
     return 0;
 }
+
+int ps_build_media(struct ps_neutral_build *build, struct ps_neutral_part *part,
+                   enum ps_part_kind kind, struct ps_neutral_media **ret)
+{
+    *ret = ps_build_array(build, 1, sizeof(**ret));
+    part->kind = kind;
+    part->media = *ret;
+    build->neutral->has_media = true;
+    return *ret != NULL ? 0 : -1;
+}

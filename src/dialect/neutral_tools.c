@@ -105,6 +105,42 @@ int ps_build_schema(struct ps_neutral_build *build, const struct ps_neutral_at *
     return 0;
 }
 
+/* ---- tools ---- */
+
+int ps_build_tools(struct ps_neutral_build *build, struct ps_slice raw,
+                   int (*fn)(struct ps_neutral_build *build, struct ps_neutral_tool *tool,
+                             struct ps_slice raw))
+{
+    size_t count = ps_raw_begins(raw, '[') ? ps_build_count(raw) : 0;
+    struct ps_neutral_tool *tools;
+    struct ps_json_walk walk;
+    struct ps_slice element;
+
+    if (!ps_raw_given(raw)) {
+        return 0;
+    }
+    if (!ps_raw_begins(raw, '[')) {
+        return ps_build_expected(build, NULL, "tools", "an array");
+    }
+    if (count > PS_NEUTRAL_TOOLS) {
+        return ps_build_bad(build, NULL, "tools", "holds more tools than can be translated.");
+    }
+    tools = ps_build_array(build, count, sizeof(*tools));
+    if (tools == NULL) {
+        return -1;
+    }
+    build->neutral->tools = tools;
+    ps_json_walk_init(&walk, raw);
+    for (uint32_t i = 0; ps_json_walk_element(&walk, &element); i++) {
+        tools[i].at = (struct ps_neutral_at){NULL, "tools", i};
+        build->neutral->tool_count++;
+        if (fn(build, &tools[i], element) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* ---- arguments ---- */
 
 static bool is_blank(struct ps_slice text)

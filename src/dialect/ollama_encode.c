@@ -130,11 +130,7 @@ static void write_options(struct ps_encode *encode)
     }
     if (neutral->stop_count > 0) {
         ps_out_key(out, "stop");
-        ps_out_open(out, '[');
-        for (size_t i = 0; i < neutral->stop_count; i++) {
-            ps_out_raw(out, neutral->stops[i]);
-        }
-        ps_out_close(out, ']');
+        ps_out_array(out, neutral->stops, neutral->stop_count);
     }
     write_own_options(encode, options, count);
     ps_out_close(out, '}');
@@ -256,57 +252,6 @@ static void write_logprobs(struct ps_encode *encode)
     }
 }
 
-/* ---- what has no place ---- */
-
-static bool is_one(struct ps_slice raw)
-{
-    int64_t number;
-
-    return raw.len == 0 || (ps_json_int(raw, &number) && number == 1);
-}
-
-static int refuse(struct ps_encode *encode)
-{
-    const struct ps_neutral *neutral = encode->neutral;
-    const struct {
-        bool refused;
-        const char *name;
-    } fields[] = {
-        {!is_one(neutral->n), "n"},
-        {!is_one(neutral->best_of), "best_of"},
-        {neutral->echo, "echo"},
-        {neutral->web_search.len > 0, "web_search_options"},
-    };
-
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        if (fields[i].refused) {
-            return ps_encode_unsupported(encode, fields[i].name);
-        }
-    }
-    return 0;
-}
-
-static int drop(struct ps_encode *encode)
-{
-    const struct ps_neutral *neutral = encode->neutral;
-    const struct {
-        const char *name;
-        struct ps_slice raw;
-    } fields[] = {
-        {"logit_bias", neutral->logit_bias},       {"user", neutral->user},
-        {"metadata", neutral->metadata},           {"service_tier", neutral->service_tier},
-        {"verbosity", neutral->verbosity},         {"prompt_cache_key", neutral->cache_key},
-        {"cache_control", neutral->cache_control}, {"input_type", neutral->input_type},
-    };
-
-    for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
-        if (ps_drop_raw(encode, fields[i].name, fields[i].raw) != 0) {
-            return -1;
-        }
-    }
-    return neutral->store == PS_TRI_YES ? ps_drop(encode, "store") : 0;
-}
-
 /* ---- operations ---- */
 
 static int write_answering(struct ps_encode *encode)
@@ -349,48 +294,30 @@ static int write_embedding(struct ps_encode *encode)
 
     encode->ret->stream = false;
     ps_out_key(out, "input");
-    ps_out_open(out, '[');
-    for (size_t i = 0; i < neutral->input_count; i++) {
-        ps_out_raw(out, neutral->inputs[i]);
-    }
-    ps_out_close(out, ']');
+    ps_out_array(out, neutral->inputs, neutral->input_count);
     ps_out_member(out, "dimensions", neutral->dimensions);
     write_options(encode);
     return 0;
 }
 
-static int write_operation(struct ps_encode *encode, const char **ret_path)
-{
-    switch (encode->neutral->operation) {
-    case PS_OP_CHAT:
-        *ret_path = "/chat";
-        return write_chat(encode);
-    case PS_OP_COMPLETE:
-        *ret_path = "/generate";
-        return write_completion(encode);
-    case PS_OP_EMBED:
-        *ret_path = "/embed";
-        return write_embedding(encode);
-    case PS_OP_RERANK:
-    case PS_OP_IMAGE:
-    case PS_OP_COUNT_TOKENS:
-    case PS_OP_PASS:
-    case PS_OP_MODELS:
-    case PS_OP_COUNT:
-    default:
-        return ps_encode_unsupported(encode, "this operation");
-    }
-}
-
 int ps_ollama_encode_neutral(struct ps_encode *encode)
 {
+    static const struct ps_encode_operation operations[PS_OP_COUNT] = {
+        [PS_OP_CHAT] = {"/chat", write_chat},
+        [PS_OP_COMPLETE] = {"/generate", write_completion},
+        [PS_OP_EMBED] = {"/embed", write_embedding},
+    };
+    const unsigned takes = PS_TAKES_USUAL | PS_TAKES_MIN_P | PS_TAKES_SEED | PS_TAKES_PRESENCE |
+                           PS_TAKES_FREQUENCY | PS_TAKES_REPETITION | PS_TAKES_LOGPROBS |
+                           PS_TAKES_SUFFIX;
     struct ps_json_out *out = &encode->out;
-    const char *path = "/";
+    const char *path = NULL;
 
     ps_out_open(out, '{');
     ps_out_member_text(out, "model", encode->model);
-    if (refuse(encode) != 0 || write_operation(encode, &path) != 0 || drop(encode) != 0 ||
-        write_extras(encode) != 0 ||
+    if (ps_encode_refuse_rest(encode, takes) != 0 ||
+        ps_encode_operation(encode, operations, &path) != 0 ||
+        ps_encode_drop_rest(encode, takes) != 0 || write_extras(encode) != 0 ||
         ps_encode_path(encode, "/api", ps_slice_cstr(path), PS_SLICE_NONE) != 0) {
         return -1;
     }

@@ -30,22 +30,6 @@ struct messages {
 
 /* ---- parts ---- */
 
-struct parts {
-    struct ps_neutral_part *list;
-    size_t count;
-};
-
-static struct ps_neutral_part *next_part(struct parts *parts, enum ps_part_kind kind,
-                                         const struct ps_neutral_at *parent, const char *name,
-                                         uint32_t index)
-{
-    struct ps_neutral_part *part = &parts->list[parts->count++];
-
-    part->kind = kind;
-    part->at = (struct ps_neutral_at){parent, name, index};
-    return part;
-}
-
 /* Clients say only the bytes: their beginning tells what they are. */
 static struct ps_slice media_type_of(struct ps_slice base64)
 {
@@ -92,7 +76,7 @@ static size_t count_of(struct ps_slice array)
 /* A message's text and images. */
 static int read_said(struct ps_neutral_build *build, const struct ps_neutral_at *at,
                      const char *name, struct ps_slice content, struct ps_slice images,
-                     struct parts *parts)
+                     struct ps_parts *parts)
 {
     struct ps_json_walk walk;
     struct ps_slice image;
@@ -104,14 +88,14 @@ static int read_said(struct ps_neutral_build *build, const struct ps_neutral_at 
         return ps_build_expected(build, at, "images", "an array of images in base64");
     }
     if (ps_raw_says(content)) {
-        next_part(parts, PS_PART_TEXT, at, name, PS_NEUTRAL_NO_INDEX)->text = content;
+        ps_parts_next(parts, PS_PART_TEXT, at, name, PS_NEUTRAL_NO_INDEX)->text = content;
     }
     if (images.len == 0) {
         return 0;
     }
     ps_json_walk_init(&walk, images);
     for (uint32_t i = 0; ps_json_walk_element(&walk, &image); i++) {
-        if (read_image(build, next_part(parts, PS_PART_IMAGE, at, "images", i), image) != 0) {
+        if (read_image(build, ps_parts_next(parts, PS_PART_IMAGE, at, "images", i), image) != 0) {
             return -1;
         }
     }
@@ -119,10 +103,11 @@ static int read_said(struct ps_neutral_build *build, const struct ps_neutral_at 
 }
 
 /* Every message has a part; to say nothing is to say "". */
-static void fill(struct parts *parts, const struct ps_neutral_at *at, const char *name)
+static void fill(struct ps_parts *parts, const struct ps_neutral_at *at, const char *name)
 {
     if (parts->count == 0) {
-        next_part(parts, PS_PART_TEXT, at, name, PS_NEUTRAL_NO_INDEX)->text = PS_SLICE_LIT("\"\"");
+        ps_parts_next(parts, PS_PART_TEXT, at, name, PS_NEUTRAL_NO_INDEX)->text =
+            PS_SLICE_LIT("\"\"");
     }
 }
 
@@ -201,7 +186,7 @@ static int read_assistant(struct messages *messages, struct ps_neutral_message *
     struct ps_neutral_build *build = messages->build;
     struct ps_slice calls = members[TOOL_CALLS].raw;
     struct ps_slice thinking = PS_SLICE_NONE;
-    struct parts parts = {.count = 0};
+    struct ps_parts parts = {.count = 0};
     struct ps_json_walk walk;
     struct ps_slice call;
 
@@ -217,8 +202,8 @@ static int read_assistant(struct messages *messages, struct ps_neutral_message *
         return -1;
     }
     if (ps_raw_says(thinking)) {
-        next_part(&parts, PS_PART_REASONING, &message->at, "thinking", PS_NEUTRAL_NO_INDEX)->text =
-            thinking;
+        ps_parts_next(&parts, PS_PART_REASONING, &message->at, "thinking", PS_NEUTRAL_NO_INDEX)
+            ->text = thinking;
     }
     if (read_said(build, &message->at, "content", members[CONTENT].raw, members[IMAGES].raw,
                   &parts) != 0) {
@@ -228,7 +213,7 @@ static int read_assistant(struct messages *messages, struct ps_neutral_message *
         ps_json_walk_init(&walk, calls);
         for (uint32_t i = 0; ps_json_walk_element(&walk, &call); i++) {
             struct ps_neutral_part *part =
-                next_part(&parts, PS_PART_TOOL_CALL, &message->at, "tool_calls", i);
+                ps_parts_next(&parts, PS_PART_TOOL_CALL, &message->at, "tool_calls", i);
 
             if (read_call(build, part, call) != 0) {
                 return -1;
@@ -297,8 +282,8 @@ static int read_result(struct messages *messages, struct ps_neutral_message *mes
 {
     struct ps_neutral_build *build = messages->build;
     size_t count = count_of(members[IMAGES].raw) + 1;
-    struct parts outer = {ps_build_parts(build, &message->at, 1), 0};
-    struct parts inner = {ps_build_parts(build, &message->at, count), 0};
+    struct ps_parts outer = {ps_build_parts(build, &message->at, 1), 0};
+    struct ps_parts inner = {ps_build_parts(build, &message->at, count), 0};
     struct ps_neutral_result *result = ps_build_array(build, 1, sizeof(*result));
 
     if (outer.list == NULL || inner.list == NULL || result == NULL ||
@@ -310,8 +295,8 @@ static int read_result(struct messages *messages, struct ps_neutral_message *mes
     fill(&inner, &message->at, "content");
     result->parts = inner.list;
     result->part_count = inner.count;
-    next_part(&outer, PS_PART_TOOL_RESULT, &message->at, "content", PS_NEUTRAL_NO_INDEX)->result =
-        result;
+    ps_parts_next(&outer, PS_PART_TOOL_RESULT, &message->at, "content", PS_NEUTRAL_NO_INDEX)
+        ->result = result;
     message->parts = outer.list;
     message->part_count = 1;
     return 0;
@@ -322,7 +307,7 @@ static int read_result(struct messages *messages, struct ps_neutral_message *mes
 static int read_other(struct ps_neutral_build *build, struct ps_neutral_message *message,
                       const char *name, struct ps_slice content, struct ps_slice images)
 {
-    struct parts parts = {ps_build_parts(build, &message->at, count_of(images) + 1), 0};
+    struct ps_parts parts = {ps_build_parts(build, &message->at, count_of(images) + 1), 0};
 
     if (parts.list == NULL || read_said(build, message->at.name != NULL ? &message->at : NULL, name,
                                         content, images, &parts) != 0) {

@@ -112,28 +112,6 @@ static void write_images(struct ps_json_out *out, const struct ps_neutral_part *
 
 /* ---- assistants ---- */
 
-static void write_thoughts(struct ps_json_out *out, const struct ps_neutral_message *message)
-{
-    bool any = false;
-
-    for (size_t i = 0; i < message->part_count; i++) {
-        const struct ps_neutral_part *part = &message->parts[i];
-
-        if (part->kind != PS_PART_REASONING || part->text.len == 0) {
-            continue;
-        }
-        if (!any) {
-            ps_out_key(out, "thinking");
-            ps_out_string_begin(out);
-        }
-        separate(out, &any);
-        ps_out_string_raw(out, part->text);
-    }
-    if (any) {
-        ps_out_string_end(out);
-    }
-}
-
 static void write_calls(struct ps_json_out *out, const struct ps_neutral_message *message)
 {
     bool any = false;
@@ -205,7 +183,7 @@ static int write_message(struct ps_encode *encode, const struct ps_neutral_messa
     write_content(out, message->parts, message->part_count);
     write_images(out, message->parts, message->part_count);
     if (message->role == PS_ROLE_ASSISTANT) {
-        write_thoughts(out, message);
+        ps_encode_joined_kind(out, "thinking", message, PS_PART_REASONING);
         write_calls(out, message);
     }
     ps_out_close(out, '}');

@@ -31,33 +31,7 @@ enum {
     MEMBERS,
 };
 
-/* Parts on their way into an array that was made long enough. */
-struct parts {
-    struct ps_neutral_part *list;
-    size_t count;
-};
-
-static struct ps_neutral_part *next_part(struct parts *parts, enum ps_part_kind kind,
-                                         const struct ps_neutral_at *parent, const char *name,
-                                         uint32_t index)
-{
-    struct ps_neutral_part *part = &parts->list[parts->count++];
-
-    part->kind = kind;
-    part->at = (struct ps_neutral_at){parent, name, index};
-    return part;
-}
-
 /* ---- media ---- */
-
-static int new_media(struct ps_neutral_build *build, struct ps_neutral_part *part,
-                     struct ps_neutral_media **ret)
-{
-    *ret = ps_build_array(build, 1, sizeof(**ret));
-    part->media = *ret;
-    build->neutral->has_media = true;
-    return *ret != NULL ? 0 : -1;
-}
 
 /* {"url","detail"}, or the bare URL. */
 static int read_url_part(struct ps_neutral_build *build, struct ps_neutral_part *part,
@@ -67,8 +41,7 @@ static int read_url_part(struct ps_neutral_build *build, struct ps_neutral_part 
     struct ps_neutral_at *at;
     struct ps_neutral_media *media;
 
-    part->kind = kind;
-    if (new_media(build, part, &media) != 0) {
+    if (ps_build_media(build, part, kind, &media) != 0) {
         return -1;
     }
     if (ps_raw_begins(raw, '"')) {
@@ -108,7 +81,7 @@ static int read_audio(struct ps_neutral_build *build, struct ps_neutral_part *pa
     if (!ps_raw_begins(raw, '{')) {
         return ps_build_expected(build, &part->at, "input_audio", "an object");
     }
-    if (new_media(build, part, &media) != 0 ||
+    if (ps_build_media(build, part, PS_PART_AUDIO, &media) != 0 ||
         ps_build_members(build, &part->at, raw, members, 2) != 0 ||
         ps_build_base64(build, &at, "data", members[0].raw, &media->data) != 0 ||
         ps_build_string(build, &at, "format", members[1].raw, &media->format) != 0 ||
@@ -128,11 +101,10 @@ static int read_file(struct ps_neutral_build *build, struct ps_neutral_part *par
     struct ps_neutral_at at = {&part->at, "file", PS_NEUTRAL_NO_INDEX};
     struct ps_neutral_media *media;
 
-    part->kind = PS_PART_DOCUMENT;
     if (!ps_raw_begins(raw, '{')) {
         return ps_build_expected(build, &part->at, "file", "an object");
     }
-    if (new_media(build, part, &media) != 0 ||
+    if (ps_build_media(build, part, PS_PART_DOCUMENT, &media) != 0 ||
         ps_build_members(build, &part->at, raw, members, 3) != 0 ||
         ps_build_string(build, &at, "file_id", members[0].raw, &media->file_id) != 0 ||
         ps_build_string(build, &at, "filename", members[1].raw, &media->filename) != 0) {
@@ -159,8 +131,7 @@ static int read_document(struct ps_neutral_build *build, struct ps_neutral_part 
     struct ps_neutral_at *at = ps_build_array(build, 1, sizeof(*at));
     struct ps_neutral_media *media;
 
-    part->kind = PS_PART_DOCUMENT;
-    if (at == NULL || new_media(build, part, &media) != 0) {
+    if (at == NULL || ps_build_media(build, part, PS_PART_DOCUMENT, &media) != 0) {
         return -1;
     }
     *at = (struct ps_neutral_at){&part->at, "document", PS_NEUTRAL_NO_INDEX};
@@ -187,15 +158,6 @@ enum {
     PART_MEMBERS,
 };
 
-static int need_string(struct ps_neutral_build *build, const struct ps_neutral_at *at,
-                       const char *name, struct ps_slice raw, struct ps_slice *ret)
-{
-    if (raw.len == 0) {
-        return ps_build_missing(build, at, name);
-    }
-    return ps_build_string(build, at, name, raw, ret);
-}
-
 static int read_thought(struct ps_neutral_build *build, struct ps_neutral_part *part,
                         const struct ps_build_member *members, bool redacted)
 {
@@ -207,13 +169,14 @@ static int read_thought(struct ps_neutral_build *build, struct ps_neutral_part *
     part->kind = PS_PART_REASONING;
     part->reasoning = reasoning;
     if (redacted) {
-        return need_string(build, &part->at, "data", members[PART_DATA].raw, &reasoning->redacted);
+        return ps_build_needed(build, &part->at, "data", members[PART_DATA].raw,
+                               &reasoning->redacted);
     }
     if (ps_build_string(build, &part->at, "signature", members[PART_SIGNATURE].raw,
                         &reasoning->signature) != 0) {
         return -1;
     }
-    return need_string(build, &part->at, "thinking", members[PART_THINKING].raw, &part->text);
+    return ps_build_needed(build, &part->at, "thinking", members[PART_THINKING].raw, &part->text);
 }
 
 static int read_typed(struct ps_neutral_build *build, struct ps_neutral_part *part,
@@ -222,14 +185,14 @@ static int read_typed(struct ps_neutral_build *build, struct ps_neutral_part *pa
     struct ps_slice type = members[PART_TYPE].raw;
 
     if (ps_raw_word(type, "text")) {
-        return need_string(build, &part->at, "text", members[PART_TEXT].raw, &part->text);
+        return ps_build_needed(build, &part->at, "text", members[PART_TEXT].raw, &part->text);
     }
     if (ps_raw_word(type, "image_url")) {
         return read_url_part(build, part, PS_PART_IMAGE, "image_url", members[PART_IMAGE].raw);
     }
     if (ps_raw_word(type, "refusal")) {
         part->kind = PS_PART_REFUSAL;
-        return need_string(build, &part->at, "refusal", members[PART_REFUSAL].raw, &part->text);
+        return ps_build_needed(build, &part->at, "refusal", members[PART_REFUSAL].raw, &part->text);
     }
     if (ps_raw_word(type, "input_audio")) {
         return read_audio(build, part, members[PART_AUDIO].raw);
@@ -337,14 +300,14 @@ static size_t count_content(struct ps_slice raw)
     return ps_raw_begins(raw, '[') ? ps_build_count(raw) : raw.len > 0;
 }
 
-static int read_content(struct ps_neutral_build *build, struct parts *parts,
+static int read_content(struct ps_neutral_build *build, struct ps_parts *parts,
                         const struct ps_neutral_at *at, enum ps_role role, struct ps_slice raw)
 {
     struct ps_json_walk walk;
     struct ps_slice element;
 
     if (ps_raw_begins(raw, '"')) {
-        next_part(parts, PS_PART_TEXT, at, "content", PS_NEUTRAL_NO_INDEX)->text = raw;
+        ps_parts_next(parts, PS_PART_TEXT, at, "content", PS_NEUTRAL_NO_INDEX)->text = raw;
         return 0;
     }
     if (!ps_raw_begins(raw, '[')) {
@@ -352,7 +315,7 @@ static int read_content(struct ps_neutral_build *build, struct parts *parts,
     }
     ps_json_walk_init(&walk, raw);
     for (uint32_t i = 0; ps_json_walk_element(&walk, &element); i++) {
-        struct ps_neutral_part *part = next_part(parts, PS_PART_TEXT, at, "content", i);
+        struct ps_neutral_part *part = ps_parts_next(parts, PS_PART_TEXT, at, "content", i);
 
         if (read_part(build, part, role, element) != 0) {
             return -1;
@@ -398,14 +361,11 @@ static int read_function(struct ps_neutral_build *build, const struct ps_neutral
         return ps_build_expected(build, at, name, "an object");
     }
     if (ps_build_members(build, inner, raw, members, 2) != 0 ||
-        need_string(build, inner, "name", members[0].raw, &call->name) != 0) {
+        ps_build_name(build, inner, "name", members[0].raw, &call->name) != 0) {
         return -1;
     }
-    if (!ps_raw_says(call->name)) {
-        return ps_build_expected(build, inner, "name", "a string that is not empty");
-    }
     return call->custom
-               ? need_string(build, inner, "input", members[1].raw, &call->arguments)
+               ? ps_build_needed(build, inner, "input", members[1].raw, &call->arguments)
                : ps_build_arguments(build, inner, "arguments", members[1].raw, &call->arguments);
 }
 
@@ -426,7 +386,7 @@ static int read_call(struct ps_neutral_build *build, struct ps_neutral_part *par
         return ps_build_expected(build, &part->at, NULL, "an object");
     }
     if (ps_build_members(build, &part->at, raw, members, 6) != 0 ||
-        need_string(build, &part->at, "id", members[0].raw, &call->id) != 0 ||
+        ps_build_needed(build, &part->at, "id", members[0].raw, &call->id) != 0 ||
         read_signature(build, &part->at, members[5].raw, call) != 0) {
         return -1;
     }
@@ -441,7 +401,7 @@ static int read_call(struct ps_neutral_build *build, struct ps_neutral_part *par
                         : read_function(build, &part->at, "function", members[2].raw, call);
 }
 
-static int read_calls(struct ps_neutral_build *build, struct parts *parts,
+static int read_calls(struct ps_neutral_build *build, struct ps_parts *parts,
                       const struct ps_neutral_at *at, struct ps_slice raw)
 {
     struct ps_json_walk walk;
@@ -452,7 +412,7 @@ static int read_calls(struct ps_neutral_build *build, struct parts *parts,
     }
     ps_json_walk_init(&walk, raw);
     for (uint32_t i = 0; ps_json_walk_element(&walk, &element); i++) {
-        struct ps_neutral_part *part = next_part(parts, PS_PART_TOOL_CALL, at, "tool_calls", i);
+        struct ps_neutral_part *part = ps_parts_next(parts, PS_PART_TOOL_CALL, at, "tool_calls", i);
 
         if (read_call(build, part, element) != 0) {
             return -1;
@@ -463,7 +423,7 @@ static int read_calls(struct ps_neutral_build *build, struct parts *parts,
 
 /* ---- messages by role ---- */
 
-static int read_blocks(struct ps_neutral_build *build, struct parts *parts,
+static int read_blocks(struct ps_neutral_build *build, struct ps_parts *parts,
                        const struct ps_neutral_at *at, struct ps_slice raw)
 {
     struct ps_json_walk walk;
@@ -472,7 +432,7 @@ static int read_blocks(struct ps_neutral_build *build, struct parts *parts,
     ps_json_walk_init(&walk, raw);
     for (uint32_t i = 0; ps_json_walk_element(&walk, &element); i++) {
         struct ps_neutral_part *part =
-            next_part(parts, PS_PART_REASONING, at, "thinking_blocks", i);
+            ps_parts_next(parts, PS_PART_REASONING, at, "thinking_blocks", i);
 
         if (read_part(build, part, PS_ROLE_ASSISTANT, element) != 0) {
             return -1;
@@ -493,7 +453,7 @@ static int read_assistant(struct ps_neutral_build *build, struct ps_neutral_mess
     struct ps_slice refusal = PS_SLICE_NONE;
     struct ps_slice calls = members[TOOL_CALLS].raw;
     struct ps_slice blocks = members[THINKING_BLOCKS].raw;
-    struct parts parts = {.count = 0};
+    struct ps_parts parts = {.count = 0};
 
     if (calls.len > 0 && !ps_raw_begins(calls, '[')) {
         return ps_build_expected(build, at, "tool_calls", "an array");
@@ -519,18 +479,20 @@ static int read_assistant(struct ps_neutral_build *build, struct ps_neutral_mess
         return -1;
     }
     if (ps_raw_says(reasoning) && parts.count == 0) {
-        next_part(&parts, PS_PART_REASONING, at, thought, PS_NEUTRAL_NO_INDEX)->text = reasoning;
+        ps_parts_next(&parts, PS_PART_REASONING, at, thought, PS_NEUTRAL_NO_INDEX)->text =
+            reasoning;
     }
     if (members[CONTENT].raw.len > 0 &&
         read_content(build, &parts, at, PS_ROLE_ASSISTANT, members[CONTENT].raw) != 0) {
         return -1;
     }
     if (refusal.len > 0) {
-        next_part(&parts, PS_PART_REFUSAL, at, "refusal", PS_NEUTRAL_NO_INDEX)->text = refusal;
+        ps_parts_next(&parts, PS_PART_REFUSAL, at, "refusal", PS_NEUTRAL_NO_INDEX)->text = refusal;
     }
     if (members[FUNCTION_CALL].raw.len > 0 &&
         ps_build_openai_function_call(
-            build, next_part(&parts, PS_PART_TOOL_CALL, at, "function_call", PS_NEUTRAL_NO_INDEX),
+            build,
+            ps_parts_next(&parts, PS_PART_TOOL_CALL, at, "function_call", PS_NEUTRAL_NO_INDEX),
             at->index, members[FUNCTION_CALL].raw) != 0) {
         return -1;
     }
@@ -550,8 +512,8 @@ static int find_call(struct ps_neutral_build *build, struct ps_neutral_message *
                      const struct ps_build_member *members, struct ps_neutral_result *result)
 {
     if (!ps_raw_word(members[ROLE].raw, "function")) {
-        return need_string(build, &message->at, "tool_call_id", members[TOOL_CALL_ID].raw,
-                           &result->id) != 0
+        return ps_build_needed(build, &message->at, "tool_call_id", members[TOOL_CALL_ID].raw,
+                               &result->id) != 0
                    ? -1
                    : ps_build_find_call(build, &message->at, "tool_call_id", result->id,
                                         &result->call);
@@ -567,10 +529,10 @@ static int find_call(struct ps_neutral_build *build, struct ps_neutral_message *
 static int read_tool(struct ps_neutral_build *build, struct ps_neutral_message *message,
                      const struct ps_build_member *members)
 {
-    struct parts outer = {ps_build_parts(build, &message->at, 1), 0};
+    struct ps_parts outer = {ps_build_parts(build, &message->at, 1), 0};
     struct ps_neutral_result *result = ps_build_array(build, 1, sizeof(*result));
     size_t count = count_content(members[CONTENT].raw);
-    struct parts inner = {ps_build_parts(build, &message->at, count), 0};
+    struct ps_parts inner = {ps_build_parts(build, &message->at, count), 0};
 
     if (outer.list == NULL || result == NULL || inner.list == NULL) {
         return -1;
@@ -584,8 +546,8 @@ static int read_tool(struct ps_neutral_build *build, struct ps_neutral_message *
     }
     result->parts = inner.list;
     result->part_count = inner.count;
-    next_part(&outer, PS_PART_TOOL_RESULT, &message->at, "content", PS_NEUTRAL_NO_INDEX)->result =
-        result;
+    ps_parts_next(&outer, PS_PART_TOOL_RESULT, &message->at, "content", PS_NEUTRAL_NO_INDEX)
+        ->result = result;
     outer.list[0].cache_control = members[CACHE_CONTROL].raw;
     message->parts = outer.list;
     message->part_count = 1;
@@ -596,7 +558,7 @@ static int read_other(struct ps_neutral_build *build, struct ps_neutral_message 
                       const struct ps_build_member *members)
 {
     size_t count = count_content(members[CONTENT].raw);
-    struct parts parts = {.count = 0};
+    struct ps_parts parts = {.count = 0};
 
     if (members[CONTENT].raw.len == 0) {
         return ps_build_missing(build, &message->at, "content");
@@ -700,14 +662,14 @@ static int read_message(struct ps_neutral_build *build, struct ps_neutral_messag
 static int add_system(struct ps_neutral_build *build, struct ps_neutral_message *message,
                       struct ps_slice system)
 {
-    struct parts parts = {ps_build_parts(build, NULL, 1), 0};
+    struct ps_parts parts = {ps_build_parts(build, NULL, 1), 0};
 
     if (parts.list == NULL) {
         return -1;
     }
     message->role = PS_ROLE_SYSTEM;
     message->at = (struct ps_neutral_at){NULL, "system", PS_NEUTRAL_NO_INDEX};
-    next_part(&parts, PS_PART_TEXT, NULL, "system", PS_NEUTRAL_NO_INDEX)->text = system;
+    ps_parts_next(&parts, PS_PART_TEXT, NULL, "system", PS_NEUTRAL_NO_INDEX)->text = system;
     message->parts = parts.list;
     message->part_count = 1;
     return 0;

@@ -24,19 +24,14 @@ static int read_body(struct ps_neutral_build *build, struct ps_neutral_tool *too
         return ps_build_expected(build, &tool->at, name, "an object");
     }
     if (ps_build_members(build, at, raw, members, 5) != 0 ||
-        ps_build_string(build, at, "name", members[0].raw, &tool->name) != 0 ||
+        ps_build_name(build, at, "name", members[0].raw, &tool->name) != 0 ||
         ps_build_string(build, at, "description", members[1].raw, &tool->description) != 0 ||
         ps_build_schema(build, at, "parameters", members[2].raw, true, &tool->parameters) != 0 ||
         ps_build_tri(build, at, "strict", members[3].raw, &tool->strict) != 0 ||
         ps_build_object(build, at, "format", members[4].raw, &tool->format) != 0) {
         return -1;
     }
-    if (tool->name.len == 0) {
-        return ps_build_missing(build, at, "name");
-    }
-    return ps_raw_says(tool->name)
-               ? 0
-               : ps_build_expected(build, at, "name", "a string that is not empty");
+    return 0;
 }
 
 static int read_tool(struct ps_neutral_build *build, struct ps_neutral_tool *tool,
@@ -72,32 +67,5 @@ static int read_tool(struct ps_neutral_build *build, struct ps_neutral_tool *too
 
 int ps_build_openai_tools(struct ps_neutral_build *build, struct ps_slice raw)
 {
-    size_t count = ps_raw_begins(raw, '[') ? ps_build_count(raw) : 0;
-    struct ps_neutral_tool *tools;
-    struct ps_json_walk walk;
-    struct ps_slice element;
-
-    if (raw.len == 0) {
-        return 0;
-    }
-    if (!ps_raw_begins(raw, '[')) {
-        return ps_build_expected(build, NULL, "tools", "an array");
-    }
-    if (count > PS_NEUTRAL_TOOLS) {
-        return ps_build_bad(build, NULL, "tools", "holds more tools than can be translated.");
-    }
-    tools = ps_build_array(build, count, sizeof(*tools));
-    if (tools == NULL) {
-        return -1;
-    }
-    build->neutral->tools = tools;
-    ps_json_walk_init(&walk, raw);
-    for (uint32_t i = 0; ps_json_walk_element(&walk, &element); i++) {
-        tools[i].at = (struct ps_neutral_at){NULL, "tools", i};
-        build->neutral->tool_count++;
-        if (read_tool(build, &tools[i], element) != 0) {
-            return -1;
-        }
-    }
-    return 0;
+    return ps_build_tools(build, raw, read_tool);
 }

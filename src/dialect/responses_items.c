@@ -21,15 +21,6 @@ struct items {
     size_t message_count;
 };
 
-static int need_string(struct ps_neutral_build *build, const struct ps_neutral_at *at,
-                       const char *name, struct ps_slice raw, struct ps_slice *ret)
-{
-    if (!ps_raw_given(raw)) {
-        return ps_build_missing(build, at, name);
-    }
-    return ps_build_string(build, at, name, raw, ret);
-}
-
 /* ---- content ---- */
 
 enum {
@@ -47,22 +38,12 @@ enum {
     PART_MEMBERS,
 };
 
-static int new_media(struct ps_neutral_build *build, struct ps_neutral_part *part,
-                     enum ps_part_kind kind, struct ps_neutral_media **ret)
-{
-    *ret = ps_build_array(build, 1, sizeof(**ret));
-    part->kind = kind;
-    part->media = *ret;
-    build->neutral->has_media = true;
-    return *ret != NULL ? 0 : -1;
-}
-
 static int read_image(struct ps_neutral_build *build, struct ps_neutral_part *part,
                       const struct ps_build_member *members)
 {
     struct ps_neutral_media *media;
 
-    if (new_media(build, part, PS_PART_IMAGE, &media) != 0 ||
+    if (ps_build_media(build, part, PS_PART_IMAGE, &media) != 0 ||
         ps_build_string(build, &part->at, "detail", members[PART_DETAIL].raw, &media->detail) !=
             0) {
         return -1;
@@ -71,7 +52,8 @@ static int read_image(struct ps_neutral_build *build, struct ps_neutral_part *pa
         return ps_build_url(build, &part->at, "image_url", members[PART_IMAGE_URL].raw, media);
     }
     media->source = PS_MEDIA_FILE;
-    return need_string(build, &part->at, "image_url", members[PART_FILE_ID].raw, &media->file_id);
+    return ps_build_needed(build, &part->at, "image_url", members[PART_FILE_ID].raw,
+                           &media->file_id);
 }
 
 static int read_file(struct ps_neutral_build *build, struct ps_neutral_part *part,
@@ -80,7 +62,7 @@ static int read_file(struct ps_neutral_build *build, struct ps_neutral_part *par
     struct ps_slice data = members[PART_FILE_DATA].raw;
     struct ps_neutral_media *media;
 
-    if (new_media(build, part, PS_PART_DOCUMENT, &media) != 0 ||
+    if (ps_build_media(build, part, PS_PART_DOCUMENT, &media) != 0 ||
         ps_build_string(build, &part->at, "filename", members[PART_FILENAME].raw,
                         &media->filename) != 0) {
         return -1;
@@ -97,7 +79,8 @@ static int read_file(struct ps_neutral_build *build, struct ps_neutral_part *par
         return ps_build_base64(build, &part->at, "file_data", data, &media->data);
     }
     media->source = PS_MEDIA_FILE;
-    return need_string(build, &part->at, "file_data", members[PART_FILE_ID].raw, &media->file_id);
+    return ps_build_needed(build, &part->at, "file_data", members[PART_FILE_ID].raw,
+                           &media->file_id);
 }
 
 static int read_part(struct ps_neutral_build *build, struct ps_neutral_part *part,
@@ -128,11 +111,11 @@ static int read_part(struct ps_neutral_build *build, struct ps_neutral_part *par
     type = members[PART_TYPE].raw;
     if (ps_raw_word(type, "input_text") || ps_raw_word(type, "output_text") ||
         ps_raw_word(type, "text")) {
-        return need_string(build, &part->at, "text", members[PART_TEXT].raw, &part->text);
+        return ps_build_needed(build, &part->at, "text", members[PART_TEXT].raw, &part->text);
     }
     if (ps_raw_word(type, "refusal") && role == PS_ROLE_ASSISTANT) {
         part->kind = PS_PART_REFUSAL;
-        return need_string(build, &part->at, "refusal", members[PART_REFUSAL].raw, &part->text);
+        return ps_build_needed(build, &part->at, "refusal", members[PART_REFUSAL].raw, &part->text);
     }
     if (ps_raw_word(type, "input_image") && (role == PS_ROLE_USER || role == PS_ROLE_TOOL)) {
         return read_image(build, part, members);
@@ -227,17 +210,18 @@ static int read_call(struct ps_neutral_build *build, const struct item *item,
     part->call = call;
     call->custom = ps_raw_word(item->type, "custom_tool_call");
     if (ps_build_members(build, &item->at, item->raw, members, 7) != 0 ||
-        need_string(build, &item->at, "call_id", members[1].raw, &call->id) != 0 ||
-        need_string(build, &item->at, "name", members[2].raw, &call->name) != 0) {
+        ps_build_needed(build, &item->at, "call_id", members[1].raw, &call->id) != 0 ||
+        ps_build_needed(build, &item->at, "name", members[2].raw, &call->name) != 0) {
         return -1;
     }
     if (!ps_raw_says(call->id) || !ps_raw_says(call->name)) {
         return ps_build_expected(build, &item->at, ps_raw_says(call->id) ? "name" : "call_id",
                                  "a string that is not empty");
     }
-    return call->custom ? need_string(build, &item->at, "input", members[5].raw, &call->arguments)
-                        : ps_build_arguments(build, &item->at, "arguments", members[4].raw,
-                                             &call->arguments);
+    return call->custom
+               ? ps_build_needed(build, &item->at, "input", members[5].raw, &call->arguments)
+               : ps_build_arguments(build, &item->at, "arguments", members[4].raw,
+                                    &call->arguments);
 }
 
 /* All texts of the elements of a list of {"type","text"} as one raw string, pieces put together as
@@ -409,7 +393,7 @@ static int read_result(struct items *items, const struct item *item)
 
     if (result == NULL || outer == NULL ||
         ps_build_members(build, &item->at, item->raw, members, 5) != 0 ||
-        need_string(build, &item->at, "call_id", members[1].raw, &result->id) != 0 ||
+        ps_build_needed(build, &item->at, "call_id", members[1].raw, &result->id) != 0 ||
         ps_build_find_call(build, &item->at, "call_id", result->id, &result->call) != 0) {
         return -1;
     }
@@ -507,7 +491,7 @@ static int follow(struct ps_neutral_build *build, struct item *item, size_t *nex
     struct ps_slice id = PS_SLICE_NONE;
 
     if (ps_build_members(build, &item->at, item->raw, members, 2) != 0 ||
-        need_string(build, &item->at, "id", members[1].raw, &id) != 0) {
+        ps_build_needed(build, &item->at, "id", members[1].raw, &id) != 0) {
         return -1;
     }
     if (reference == NULL && build->request->reference_count == PS_REFERENCES) {

@@ -88,38 +88,6 @@ static int read_tool(struct ps_neutral_build *build, struct ps_neutral_tool *too
     return tool->kind == PS_TOOL_OPAQUE ? 0 : read_known(build, tool, raw);
 }
 
-static int read_tools(struct ps_neutral_build *build, struct ps_slice raw)
-{
-    size_t count = ps_raw_begins(raw, '[') ? ps_build_count(raw) : 0;
-    struct ps_neutral_tool *tools;
-    struct ps_json_walk walk;
-    struct ps_slice element;
-
-    if (!ps_raw_given(raw)) {
-        return 0;
-    }
-    if (!ps_raw_begins(raw, '[')) {
-        return ps_build_expected(build, NULL, "tools", "an array");
-    }
-    if (count > PS_NEUTRAL_TOOLS) {
-        return ps_build_bad(build, NULL, "tools", "holds more tools than can be translated.");
-    }
-    tools = ps_build_array(build, count, sizeof(*tools));
-    if (tools == NULL) {
-        return -1;
-    }
-    build->neutral->tools = tools;
-    ps_json_walk_init(&walk, raw);
-    for (uint32_t i = 0; i < count && ps_json_walk_element(&walk, &element); i++) {
-        tools[i].at = (struct ps_neutral_at){NULL, "tools", i};
-        build->neutral->tool_count++;
-        if (read_tool(build, &tools[i], element) != 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
 /* ---- the choice ---- */
 
 static const struct ps_neutral_at choice_at = {NULL, "tool_choice", PS_NEUTRAL_NO_INDEX};
@@ -206,5 +174,5 @@ static int read_choice(struct ps_neutral_build *build, struct ps_slice raw)
 int ps_responses_tools(struct ps_neutral_build *build, struct ps_slice tools,
                        struct ps_slice choice)
 {
-    return read_tools(build, tools) != 0 ? -1 : read_choice(build, choice);
+    return ps_build_tools(build, tools, read_tool) != 0 ? -1 : read_choice(build, choice);
 }
