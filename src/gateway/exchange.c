@@ -279,6 +279,24 @@ void ps_exchange_previous(struct ps_exchange *ex, struct ps_slice items,
     }
 }
 
+/* What is to run later runs without its client, and without the client's key. */
+static int check_background(const struct ps_exchange *ex, struct ps_fault *fault)
+{
+    bool background = ex->spec.background || wants_background(ex);
+    const struct ps_provider *provider = background ? ps_route_of_client_key(ex->route) : NULL;
+    if (provider != NULL) {
+        return ps_fault_set(fault, PS_FAULT_UNSUPPORTED_OPERATION, "model",
+                            "The provider \"%s\" behind this model is asked with the client's own "
+                            "key, which is not there in the background.",
+                            provider->config->name);
+    }
+    if (!background && ex->request.generate != NULL && ex->request.generate->webhook.len > 0) {
+        return ps_fault_set(fault, PS_FAULT_BAD_FIELD, "webhook",
+                            "webhook goes with \"background\": true only.");
+    }
+    return 0;
+}
+
 static void prepare(struct ps_exchange *ex)
 {
     struct ps_fault fault;
@@ -312,10 +330,7 @@ static void prepare(struct ps_exchange *ex)
             return;
         }
     }
-    if (!ex->spec.background && !wants_background(ex) && ex->request.generate != NULL &&
-        ex->request.generate->webhook.len > 0) {
-        (void)ps_fault_set(&fault, PS_FAULT_BAD_FIELD, "webhook",
-                           "webhook goes with \"background\": true only.");
+    if (check_background(ex, &fault) != 0) {
         ps_exchange_fail(ex, &fault);
         return;
     }

@@ -270,3 +270,13 @@ const struct ps_route *ps_snapshot_route(const struct ps_snapshot *snapshot, str
     *ret_rest = ps_slice(slash + 1, model.len - split - 1);
     return &snapshot->provider_routes[provider - snapshot->providers];
 }
+
+const struct ps_provider *ps_route_of_client_key(const struct ps_route *route)
+{
+    for (size_t i = 0; i < route->target_count; i++) {
+        if (route->targets[i].provider->config->auth_client) {
+            return route->targets[i].provider;
+        }
+    }
+    return NULL;
+}

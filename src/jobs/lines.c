@@ -114,16 +114,6 @@ static size_t characters(struct ps_slice text)
     return count;
 }
 
-/* How much of a text a message quotes: at most so many bytes, and no half character at the end. */
-static int quoted(struct ps_slice text, size_t most)
-{
-    size_t len = text.len < most ? text.len : most;
-    while (len > 0 && len < text.len && ((unsigned char)text.ptr[len] & 0xc0) == 0x80) {
-        len--;
-    }
-    return (int)len;
-}
-
 static bool check_endpoint(struct ps_validation *v)
 {
     struct ps_slice text;
@@ -141,8 +131,7 @@ static bool check_endpoint(struct ps_validation *v)
     }
     if (!ps_slice_eq(text, v->desk->batch.endpoint)) {
         (void)snprintf(message, sizeof(message), "url must be the batch's endpoint, %.*s.",
-                       (int)(v->desk->batch.endpoint.len < 100 ? v->desk->batch.endpoint.len : 100),
-                       v->desk->batch.endpoint.ptr);
+                       ps_utf8_quoted(v->desk->batch.endpoint, 100), v->desk->batch.endpoint.ptr);
         ps_line_fault(v, v->number, "url_mismatch", "url", message);
         return false;
     }
@@ -176,12 +165,19 @@ static bool check_model(struct ps_validation *v)
                       "model must be a string that names one.");
         return false;
     }
-    if (ps_snapshot_route(snapshot, model, &rest) == NULL) {
+    const struct ps_route *route = ps_snapshot_route(snapshot, model, &rest);
+    if (route == NULL) {
         (void)snprintf(message, sizeof(message),
                        model.len > 0 ? "The model \"%.*s\" does not exist."
                                      : "No model was named, and there is no default.%.*s",
-                       quoted(model, 120), model.len > 0 ? model.ptr : "");
+                       ps_utf8_quoted(model, 120), model.len > 0 ? model.ptr : "");
         ps_line_fault(v, v->number, "model_not_found", param, message);
+        return false;
+    }
+    if (ps_route_of_client_key(route) != NULL) {
+        ps_line_fault(v, v->number, "invalid_request", param,
+                      "The provider behind this model is asked with the client's own key, which is "
+                      "not there in the background.");
         return false;
     }
     note_model(v, model);
@@ -224,7 +220,7 @@ static bool take_id(struct ps_validation *v)
     int added = ps_id_set_add(&v->ids, id);
     if (added == 0) {
         (void)snprintf(message, sizeof(message), "The custom_id \"%.*s\" was used before.",
-                       quoted(id, 80), id.ptr);
+                       ps_utf8_quoted(id, 80), id.ptr);
         ps_line_fault(v, v->number, "duplicate_custom_id", "custom_id", message);
         return false;
     }

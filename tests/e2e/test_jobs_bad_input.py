@@ -7,8 +7,8 @@ import json
 import pytest
 
 from support import fake as up
-from support.gateway import Gateway, config
-from support.jobs import batch_of, line, lines, upload, wait_batch
+from support.gateway import Gateway, config, provider
+from support.jobs import batch_of, line, lines, submit, until, upload, wait_batch
 
 LIMIT = 65_536  # of a body, so of a line
 
@@ -212,3 +212,35 @@ def test_an_output_file_is_no_input(pair):
     assert answer.status == 400 and answer.error["param"] == "input_file_id", answer
     again = gateway.ask("POST", f"/v1/batches/{batch['id']}/cancel")
     assert again.status == 409 and again.error["message"] == "Cannot cancel a batch with status 'completed'."
+
+
+def test_a_provider_that_wants_the_clients_own_key(fake, start):
+    """Nobody has that one when the work is done: it is refused before."""
+    targets = [{"provider": "own", "model": "x"}, {"provider": "up", "model": "x"}]
+    own = provider(fake, api_key=None, auth="client")
+    gateway = start(
+        config(fake, providers={"up": provider(fake), "own": own}, models=[{"name": "m", "targets": targets}])
+    )
+    key = [("Authorization", "Bearer sk-mine")]
+    for answer in submit(gateway, headers=key), submit(gateway, {"model": "own/x"}, key):
+        assert answer.status == 400, answer
+        assert (answer.error["code"], answer.error["param"]) == ("unsupported_operation", "model")
+        assert "client's own key" in answer.error["message"]
+    assert submit(gateway, {"model": "up/x"}, key).status == 202
+    fake.wait_requests(1)
+    (fault,) = failed_with(gateway, line("a"))
+    assert (fault["code"], fault["param"], fault["line"]) == ("invalid_request", "body.model", 1)
+    request = {"custom_id": "a", "params": {"model": "m", "max_tokens": 5, **MODEL}}
+    batch = gateway.post("/v1/messages/batches", {"requests": [request]}, key).json()["id"]
+    path = f"/v1/messages/batches/{batch}"
+    until(lambda: gateway.get(path).json(), lambda found: found["processing_status"] == "ended")
+    (row,) = gateway.get(f"{path}/results").body.splitlines()
+    assert "client's own key" in json.loads(row)["result"]["error"]["error"]["message"]
+    assert gateway.post("/generate", {"prompt": "hi"}, key).status == 200
+    assert len(fake.requests) == 2
+
+
+def failed_with(gateway, contents):
+    batch = wait_batch(gateway, batch_of(gateway, contents.encode())["id"])
+    assert batch["status"] == "failed", batch
+    return batch["errors"]["data"]

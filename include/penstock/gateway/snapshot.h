@@ -125,5 +125,8 @@ const struct ps_route *ps_snapshot_route(const struct ps_snapshot *snapshot, str
                                          struct ps_slice *ret_rest);
 const struct ps_provider *ps_snapshot_provider(const struct ps_snapshot *snapshot,
                                                struct ps_slice name);
+/* A provider of the route that is asked with the client's own key (auth: client): nobody has that
+ * one in the background. NULL: there is none. */
+const struct ps_provider *ps_route_of_client_key(const struct ps_route *route);
 
 #endif
