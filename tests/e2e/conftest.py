@@ -4,6 +4,9 @@ small tests of one gateway makes its own fixtures with scope="module"."""
 
 import pytest
 
+# Their failures tell what they compared, as those of the tests do.
+pytest.register_assert_rewrite("support.shape", "support.shape_responses")
+
 from support.fake import Fake
 from support.gateway import Gateway, config
 
