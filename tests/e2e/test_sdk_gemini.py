@@ -513,6 +513,14 @@ def test_the_model_inside():
         assert count.total_tokens == answer.usage_metadata.prompt_token_count
         short = ask(client, SKY, model="tiny", temperature=0, max_output_tokens=1)
         assert short.candidates[0].finish_reason == "MAX_TOKENS"
+        likely = ask(client, SKY, model="tiny", temperature=0, response_logprobs=True, logprobs=2)
+        result = likely.candidates[0].logprobs_result
+        assert "".join(item.token for item in result.chosen_candidates).strip() == SKY_ANSWER
+        assert all(len(item.candidates) == 2 for item in result.top_candidates)
+        vectors = client.models.embed_content(model="tiny", contents=["a", "b"]).embeddings
+        assert len(vectors) == 2 and vectors[0].values != vectors[1].values
+        with pytest.raises(errors.ClientError):
+            ask(client, SKY, model="tiny", candidate_count=2)
         stream = ask_streamed(client, SKY, model="tiny", max_output_tokens=500)
         next(stream)
         stream.close()
