@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "prompt_rig.h"
 
-/* Prompts of a front that has no reader of its own for models inside: Anthropic's. */
+/* Prompts of fronts that have no reader of their own for models inside: Anthropic's, Cohere's. */
 
 #define FINE PS_FAULT_NONE, NULL
 
@@ -35,10 +35,43 @@ static void reads_what_is_text(void **state)
                     &(struct ps_reader_options){.operation = PS_OP_CHAT});
 }
 
+static void reads_documents_and_logprobs(void **state)
+{
+    static const struct prompt_row rows[] = {
+        {"{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"documents\":[\"x\",{\"data\":{"
+         "\"a\":1,\"b\":2}}],\"citation_options\":{\"mode\":\"OFF\"},\"logprobs\":true,\"k\":3}",
+         "user=[x\n{\"a\":1,\"b\":2}\nhi] top_k=3 logprobs=0", FINE},
+        {"{\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}],\"tools\":[{\"type\":"
+         "\"function\",\"function\":{\"name\":\"f\"}}]}",
+         NULL, PS_FAULT_UNSUPPORTED_OPERATION, "tools"},
+    };
+
+    (void)state;
+    run_prompt_rows(rows, sizeof(rows) / sizeof(rows[0]), PS_FAMILY_COHERE, PS_OP_CHAT,
+                    &(struct ps_reader_options){.operation = PS_OP_CHAT});
+}
+
+static void reads_texts_to_embed(void **state)
+{
+    static const struct prompt_row rows[] = {
+        {"{\"texts\":[\"a\",\"\\u00e4\"],\"input_type\":\"search_query\"}",
+         "input=[a] input=[\xc3\xa4] -input_type", FINE},
+        {"{\"texts\":[\"a\",\"b\\u0000\"]}", NULL, PS_FAULT_BAD_FIELD, "texts[1]"},
+        {"{\"texts\":[\"a\"],\"output_dimension\":2}", NULL, PS_FAULT_UNSUPPORTED_OPERATION,
+         "dimensions"},
+    };
+
+    (void)state;
+    run_prompt_rows(rows, sizeof(rows) / sizeof(rows[0]), PS_FAMILY_COHERE, PS_OP_EMBED,
+                    &(struct ps_reader_options){.operation = PS_OP_EMBED});
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_what_is_text),
+        cmocka_unit_test(reads_documents_and_logprobs),
+        cmocka_unit_test(reads_texts_to_embed),
     };
 
     return cmocka_run_group_tests(tests, dialect_setup, dialect_teardown);
