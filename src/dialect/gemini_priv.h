@@ -212,6 +212,32 @@ int ps_gemini_read_response(struct ps_neutral_build *build, const struct ps_neut
                             struct ps_slice raw, struct ps_neutral_result *result,
                             struct ps_slice *ret_name);
 
+#define PS_GEMINI_CALLS 1024 /* in one turn */
+
+/* A turn as it stands in the body. */
+struct ps_gemini_content {
+    struct ps_neutral_at at;
+    bool is_model;
+    struct ps_slice parts; /* RAW array, or none */
+    size_t count;
+};
+
+/* A conversation in the making. */
+struct ps_gemini_contents {
+    struct ps_neutral_build *build;
+    struct ps_neutral_message *list; /* room for the system, and for two for each content */
+    size_t count;
+    uint32_t made_ids;
+    /* calls of the model's last turn, in their order */
+    const struct ps_neutral_call *calls[PS_GEMINI_CALLS];
+    bool answered[PS_GEMINI_CALLS];
+    size_t call_count;
+};
+
+/* Makes one message of all turns of the model from `first` on; *ret: how many they are. */
+int ps_gemini_read_model(struct ps_gemini_contents *contents, const struct ps_gemini_content *first,
+                         size_t left, size_t *ret);
+
 int ps_gemini_tools(struct ps_neutral_build *build, const struct ps_neutral_at *top,
                     struct ps_slice tools, struct ps_slice config);
 int ps_gemini_config(struct ps_neutral_build *build, const struct ps_neutral_at *top,
@@ -250,7 +276,7 @@ const char *ps_gemini_writer_type(const struct ps_writer *writer);
 struct ps_gemini_answer {
     struct ps_buf parts; /* JSON, commas between; the last may still grow */
     struct ps_buf tail;  /* of the open thought: its signature */
-    struct ps_buf calls; /* struct ps_gemini_open_call, in the order they began */
+    struct ps_buf calls; /* that wait, in the order they began */
     size_t call_bytes;
     uint32_t told_calls;  /* calls of a lower number have been written: nothing may be added */
     struct ps_buf chunks; /* sources, JSON */
