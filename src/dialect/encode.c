@@ -187,8 +187,7 @@ int ps_encode_header(struct ps_encode *encode, struct ps_slice name, struct ps_s
 
 /* ---- what is left out ---- */
 
-/* Names may come from the client: nothing that does not look like one gets into a header. */
-static bool is_name(struct ps_slice name)
+bool ps_drop_is_name(struct ps_slice name)
 {
     static const char others[] = "_-.[]";
 
@@ -228,8 +227,8 @@ int ps_drop(struct ps_encode *encode, const char *name)
         return ps_fault_set(encode->fault, PS_FAULT_UNSUPPORTED_OPERATION, name,
                             "The provider of this model does not take %s.", name);
     }
-    if (encode->options->drop == PS_DROP_SILENT || !is_name(text) || is_named(dropped, text) ||
-        dropped->len + text.len + 2 > DROPPED_MAX) {
+    if (encode->options->drop == PS_DROP_SILENT || !ps_drop_is_name(text) ||
+        is_named(dropped, text) || dropped->len + text.len + 2 > DROPPED_MAX) {
         return 0;
     }
     if (dropped->len > 0) {

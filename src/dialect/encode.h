@@ -63,6 +63,8 @@ int ps_encode_header(struct ps_encode *encode, struct ps_slice name, struct ps_s
  * that refused. `name` is the client's name of it.
  */
 int ps_drop(struct ps_encode *encode, const char *name);
+/* Names may come from the client: nothing that does not look like one gets into a header. */
+bool ps_drop_is_name(struct ps_slice name);
 int ps_drop_at(struct ps_encode *encode, const struct ps_neutral_at *at, const char *member);
 /* The same if `raw` was given. */
 int ps_drop_raw(struct ps_encode *encode, const char *name, struct ps_slice raw);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "encode.h"
 #include "prompt_priv.h"
 
 #include "penstock/base/json_scan.h"
@@ -40,6 +41,27 @@ static bool is_text(const struct ps_neutral_part *part)
 {
     return part->kind == PS_PART_TEXT || part->kind == PS_PART_REFUSAL ||
            (part->kind == PS_PART_DOCUMENT && part->media->source == PS_MEDIA_TEXT);
+}
+
+/* What the front gives no meaning. */
+static int drop_extras(struct ps_prompt_build *build, const struct ps_neutral *neutral)
+{
+    char path[PS_FAULT_PARAM];
+
+    for (size_t i = 0; i < neutral->extra_count; i++) {
+        const char *name;
+
+        ps_neutral_path(path, &neutral->extras[i].at, NULL);
+        if (!ps_drop_is_name(ps_slice_cstr(path))) {
+            continue;
+        }
+        name = ps_arena_strdup(build->arena, ps_slice_cstr(path));
+        if (name == NULL) {
+            return ps_prompt_no_memory(build);
+        }
+        drop(build, true, name);
+    }
+    return 0;
 }
 
 /* Texts follow each other in the build's memory, a line break between them. */
@@ -224,7 +246,7 @@ static int check_supported(struct ps_prompt_build *build, const struct ps_neutra
     drop(build, neutral->service_tier.len > 0, "service_tier");
     drop(build, neutral->cache_control.len > 0, "cache_control");
     drop(build, neutral->verbosity.len > 0, "verbosity");
-    return 0;
+    return drop_extras(build, neutral);
 }
 
 int ps_prompt_of_neutral(struct ps_prompt_build *build, const struct ps_request *request,
