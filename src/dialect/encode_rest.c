@@ -22,7 +22,8 @@ int ps_encode_refuse_rest(struct ps_encode *encode, unsigned takes)
     } fields[] = {
         {!is_one(neutral->n), PS_TAKES_N, "n"},
         {!is_one(neutral->best_of), PS_TAKES_BEST_OF, "best_of"},
-        {neutral->logprobs, PS_TAKES_LOGPROBS, "logprobs"},
+        {neutral->logprobs, PS_TAKES_LOGPROBS,
+         neutral->logprobs_name != NULL ? neutral->logprobs_name : "logprobs"},
         {neutral->web_search.len > 0, PS_TAKES_WEB_SEARCH, "web_search_options"},
         {neutral->suffix.len > 2, PS_TAKES_SUFFIX, "suffix"},
         {neutral->echo, PS_TAKES_ECHO, "echo"},

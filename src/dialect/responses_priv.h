@@ -117,7 +117,7 @@ int ps_responses_items(struct ps_neutral_build *build, struct ps_slice instructi
 /* The member "type" of an object, or another one; empty when it has none. */
 struct ps_slice ps_responses_member_of(struct ps_slice object, const char *name);
 
-/* ---- responses_writer.c, responses_object.c ---- */
+/* ---- responses_writer.c, responses_logprobs.c, responses_object.c ---- */
 
 enum ps_responses_item {
     PS_RESPONSES_NO_ITEM,
@@ -154,6 +154,8 @@ struct ps_responses_writer {
     struct ps_buf text;          /* of the open part, or arguments; plain */
     struct ps_buf annotations;   /* of the open part */
     uint32_t annotation_count;
+    struct ps_buf tokens;  /* of the open part: their log probabilities, as JSON */
+    struct ps_buf waiting; /* the same of tokens whose text is still to come */
     struct ps_buf call_id;
     struct ps_buf name;
     struct ps_buf signature;
@@ -171,6 +173,11 @@ void ps_responses_writer_fail(struct ps_writer *writer, const struct ps_fault *f
                               struct ps_buf *out);
 bool ps_responses_writer_kept(const struct ps_writer *writer, struct ps_id *ret_id,
                               struct ps_buf *out);
+
+/* responses_logprobs.c: notes one token; its text has come; a list of them as events have it. */
+void ps_responses_note_logprob(struct ps_responses_writer *writer, const struct ps_event *event);
+void ps_responses_take_logprobs(struct ps_responses_writer *writer);
+void ps_responses_write_logprobs(const struct ps_buf *list, struct ps_buf *out);
 
 /* The whole response object; `status` "in_progress" leaves the output out. `fault` may be NULL. */
 void ps_responses_write_object(const struct ps_responses_writer *writer, const char *status,

@@ -211,6 +211,7 @@ static int read_include(struct in *in)
     struct ps_slice wish;
     bool dropped = false;
 
+    in->neutral->logprobs_name = "include";
     if (!ps_raw_given(raw)) {
         return 0;
     }
@@ -222,7 +223,11 @@ static int read_include(struct in *in)
         if (!ps_raw_begins(wish, '"')) {
             return ps_build_expected(&in->build, NULL, "include", "an array of strings");
         }
-        dropped = dropped || !ps_raw_word(wish, "reasoning.encrypted_content");
+        if (ps_raw_word(wish, "message.output_text.logprobs")) {
+            in->neutral->logprobs = true;
+        } else if (!ps_raw_word(wish, "reasoning.encrypted_content")) {
+            dropped = true;
+        }
     }
     if (dropped) {
         ps_build_extra(&in->build, &top, "include", raw);
@@ -238,6 +243,7 @@ static int note_rest(struct in *in)
     struct ps_neutral *neutral = in->neutral;
     struct ps_neutral_build *build = &in->build;
     struct ps_slice ignored = PS_SLICE_NONE;
+    struct ps_slice likeliest = PS_SLICE_NONE;
     int truncation = 0;
 
     if (ps_build_word(build, NULL, "truncation", raw_of(in, PS_RESPONSES_TRUNCATION), truncations,
@@ -245,7 +251,7 @@ static int note_rest(struct in *in)
         ps_build_int(build, NULL, "max_tool_calls", raw_of(in, PS_RESPONSES_MAX_TOOL_CALLS), 0,
                      INT32_MAX, &ignored) != 0 ||
         ps_build_int(build, NULL, "top_logprobs", raw_of(in, PS_RESPONSES_TOP_LOGPROBS), 0, 20,
-                     &ignored) != 0 ||
+                     &likeliest) != 0 ||
         ps_build_object(build, NULL, "stream_options", raw_of(in, PS_RESPONSES_STREAM_OPTIONS),
                         &ignored) != 0 ||
         ps_build_object(build, NULL, "metadata", raw_of(in, PS_RESPONSES_METADATA), &ignored) !=
@@ -265,7 +271,9 @@ static int note_rest(struct in *in)
         ps_build_extra(build, &top, "truncation", raw_of(in, PS_RESPONSES_TRUNCATION));
     }
     ps_build_extra(build, &top, "max_tool_calls", raw_of(in, PS_RESPONSES_MAX_TOOL_CALLS));
-    ps_build_extra(build, &top, "top_logprobs", raw_of(in, PS_RESPONSES_TOP_LOGPROBS));
+    if (neutral->logprobs) { /* else the number is of nothing */
+        neutral->top_logprobs = likeliest;
+    }
     return 0;
 }
 

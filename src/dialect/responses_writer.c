@@ -27,9 +27,11 @@ static struct ps_buf *const *held_bufs(struct ps_responses_writer *writer, struc
     ret[5] = &writer->call_id;
     ret[6] = &writer->name;
     ret[7] = &writer->signature;
+    ret[8] = &writer->tokens;
+    ret[9] = &writer->waiting;
     return ret;
 }
-#define HELD 8
+#define HELD 10
 
 int ps_responses_writer_init(struct ps_writer *base)
 {
@@ -108,7 +110,8 @@ static void begin_part_event(struct ps_responses_writer *writer, struct ps_buf *
 }
 
 static void write_text_event(struct ps_responses_writer *writer, struct ps_buf *out,
-                             const char *name, const char *key, struct ps_slice text)
+                             const char *name, const char *key, struct ps_slice text,
+                             const struct ps_buf *tokens)
 {
     begin_part_event(writer, out, name);
     ps_buf_cstr(out, ",\"");
@@ -116,7 +119,8 @@ static void write_text_event(struct ps_responses_writer *writer, struct ps_buf *
     ps_buf_cstr(out, "\":");
     ps_buf_json(out, text);
     if (writer->part == PS_RESPONSES_OUTPUT_TEXT) {
-        ps_buf_cstr(out, ",\"logprobs\":[]");
+        ps_buf_cstr(out, ",\"logprobs\":");
+        ps_responses_write_logprobs(tokens, out);
     }
     end_event(out);
 }
@@ -179,7 +183,9 @@ static void write_part(const struct ps_responses_writer *writer, struct ps_buf *
     if (writer->part == PS_RESPONSES_OUTPUT_TEXT) {
         ps_buf_cstr(out, ",\"annotations\":[");
         ps_buf_slice(out, ps_buf_view(&writer->annotations));
-        ps_buf_cstr(out, "],\"logprobs\":[]");
+        ps_buf_cstr(out, "],\"logprobs\":[");
+        ps_buf_slice(out, ps_buf_view(&writer->tokens));
+        ps_buf_byte(out, ']');
     }
     ps_buf_byte(out, '}');
 }
@@ -194,7 +200,8 @@ static void close_part(struct ps_responses_writer *writer, struct ps_buf *out)
         return;
     }
     if (is_stream(writer)) {
-        write_text_event(writer, out, part->text_done, part->key, ps_buf_view(&writer->text));
+        write_text_event(writer, out, part->text_done, part->key, ps_buf_view(&writer->text),
+                         &writer->tokens);
         begin_part_event(writer, out, part->done);
         ps_buf_cstr(out, ",\"part\":");
         write_part(writer, out);
@@ -204,6 +211,7 @@ static void close_part(struct ps_responses_writer *writer, struct ps_buf *out)
         ps_buf_byte(held, ',');
     }
     write_part(writer, held);
+    writer->tokens.len = 0;
     *(summary ? &writer->summary_count : &writer->part_count) += 1;
     writer->part = PS_RESPONSES_NO_PART;
 }
@@ -232,8 +240,9 @@ static void say(struct ps_responses_writer *writer, struct ps_slice text, struct
     }
     ps_buf_slice(&writer->text, text);
     if (is_stream(writer)) {
-        write_text_event(writer, out, words[writer->part].delta, "delta", text);
+        write_text_event(writer, out, words[writer->part].delta, "delta", text, &writer->waiting);
     }
+    ps_responses_take_logprobs(writer);
 }
 
 /* ---- items ---- */
@@ -330,6 +339,9 @@ static void close_item(struct ps_responses_writer *writer, const char *status, s
     if (is_call(writer)) {
         close_call(writer, out);
     } else {
+        if (writer->part == PS_RESPONSES_OUTPUT_TEXT) {
+            ps_responses_take_logprobs(writer); /* some providers tell them at the end */
+        }
         close_part(writer, out);
     }
     if (is_stream(writer)) {
@@ -501,17 +513,31 @@ static int check_held(struct ps_responses_writer *writer, struct ps_fault *ret_f
                               "The model's answer is larger than the gateway can hold.");
 }
 
+/* What is said in tokens that have no place here. */
+static bool is_untold(const struct ps_event *event)
+{
+    return event->choice == 0 &&
+           (event->kind == PS_EVENT_TOOL_CALL ||
+            ((event->kind == PS_EVENT_REASONING || event->kind == PS_EVENT_REFUSAL) &&
+             event->text.len > 0));
+}
+
 int ps_responses_writer_event(struct ps_writer *base, const struct ps_event *event,
                               struct ps_buf *out, struct ps_fault *ret_fault)
 {
     struct ps_responses_writer *writer = (struct ps_responses_writer *)base;
 
+    if (is_untold(event)) {
+        writer->waiting.len = 0;
+    }
     if (event->kind == PS_EVENT_USAGE) {
         writer->usage = event->usage;
     } else if (event->choice != 0) {
         return 0;
     } else if (event->kind == PS_EVENT_START) {
         start(writer, out);
+    } else if (event->kind == PS_EVENT_LOGPROBS) {
+        ps_responses_note_logprob(writer, event);
     } else if (event->kind == PS_EVENT_TEXT) {
         say_text(writer, PS_RESPONSES_OUTPUT_TEXT, event, out);
     } else if (event->kind == PS_EVENT_REFUSAL) {

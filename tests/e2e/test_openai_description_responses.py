@@ -4,7 +4,7 @@
 import pytest
 from support import fake as up
 from support import said, shape
-from support.kinds import ASKED, OPENAI, ROWS, SAID, SAYS, in_responses, is_weather, model_of, ok, respond, started
+from support.kinds import ASKED, CAN, OPENAI, ROWS, SAID, SAYS, in_responses, is_weather, model_of, ok, respond, started
 from support.local import SKY, needs_llama
 from support.shape_responses import check_response, check_response_stream
 
@@ -22,7 +22,7 @@ def ailing():
         yield both
 
 
-CANNOT = ("two", "picture", "logprobs")  # be told at that door
+CANNOT = ("two", "picture")  # be told at that door
 RESPONDS = [(kind, what) for kind, what in ROWS if what not in CANNOT and kind not in OPENAI[1:]]
 
 
@@ -40,6 +40,9 @@ def expect_response(answer, wanted):
     assert "".join(told) == (wanted.thought or "") or wanted.text is None
     cited = [one for part in parts for one in part.get("annotations", [])]
     assert [one["url"] for one in cited] == [said.URL] * wanted.cited
+    tokens = [token for part in parts for token in part.get("logprobs", [])]
+    assert "".join(token["token"] for token in tokens) == (wanted.text if wanted.logprobs else "")
+    assert all(len(token["top_logprobs"]) == 2 for token in tokens)
 
 
 def check_kept(gateway, answer):
@@ -96,6 +99,15 @@ def test_items_of_the_input(servers):
     assert page["data"] == found["data"][2:4] and page["has_more"]
 
 
+@pytest.mark.parametrize("kind", [kind for kind, can in CAN.items() if "logprobs" not in can])
+def test_who_cannot_tell_of_tokens_is_not_asked(servers, kind):
+    _, gateway = servers
+    body = {"model": model_of(kind), "input": "hi", "include": ["message.output_text.logprobs"]}
+    answer = gateway.post("/v1/responses", body)
+    assert answer.status == 400
+    assert shape.check_error(answer.body)["param"] == "include"
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_custom_tools(servers, stream):
     fake, gateway = servers
@@ -135,12 +147,16 @@ def test_a_response_is_deleted(servers):
 @needs_llama
 def test_response_inside(servers):
     _, gateway = servers
-    for fields in ({}, in_responses(SAID["json"][1]), {"max_output_tokens": 2}):
+    asks = ({}, in_responses(SAID["json"][1]), {"max_output_tokens": 2}, in_responses(SAID["logprobs"][1]))
+    for fields in asks:
         body = {"model": model_of("embedded"), "input": SKY, "temperature": 0, **fields}
         whole = check_response(ok(gateway.post("/v1/responses", body), False))
         streamed = check_response_stream(ok(gateway.post("/v1/responses", {**body, "stream": True}), True))
         texts = [[item["content"][0]["text"] for item in answer["output"]] for answer in (whole, streamed)]
         assert texts[0] == texts[1] and texts[0][0]
+        tokens = [answer["output"][0]["content"][0]["logprobs"] for answer in (whole, streamed)]
+        assert [token["token"] for token in tokens[0]] == [token["token"] for token in tokens[1]]
+        assert "".join(token["token"] for token in tokens[0]) == (texts[0][0] if "include" in fields else "")
 
 
 @pytest.mark.parametrize("kind", [kind for kind in SAYS if kind != "tensor"])

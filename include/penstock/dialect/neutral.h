@@ -260,6 +260,7 @@ struct ps_neutral {
     struct ps_slice n;
     struct ps_slice best_of;
     bool logprobs;
+    const char *logprobs_name; /* as the client called it; NULL: "logprobs" */
     struct ps_slice top_logprobs;
     struct ps_slice logit_bias; /* RAW object */
 

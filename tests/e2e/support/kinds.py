@@ -130,6 +130,8 @@ def in_responses(fields):
         fields["text"] = {"format": {"type": "json_schema", **form["json_schema"]}}
     if "max_tokens" in fields:
         fields["max_output_tokens"] = fields.pop("max_tokens")
+    if fields.pop("logprobs", False):
+        fields["include"] = ["message.output_text.logprobs"]
     return fields
 
 

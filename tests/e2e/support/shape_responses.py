@@ -65,6 +65,15 @@ def check_response_stream(body):
     return last
 
 
+def _short(tokens):
+    """Tokens of a part as events tell them."""
+
+    def short(token):
+        return {"token": token["token"], "logprob": token["logprob"]}
+
+    return [{**short(token), "top_logprobs": [short(top) for top in token["top_logprobs"]]} for token in tokens]
+
+
 class _Items:
     """The items of a streamed response, one open at a time."""
 
@@ -76,6 +85,8 @@ class _Items:
         self.told = None  # the whole text of the open part, once it was told
         self.part = None
         self.cited = []
+        self.tokens = []  # of the open part
+        self.told_tokens = None
 
     def add(self, event):
         kind = event["type"].removeprefix("response.")
@@ -109,6 +120,7 @@ class _Items:
         if kind.endswith("_part.added"):
             assert self.part is None
             self.part, self.text, self.told, self.cited = event["part"], "", None, []
+            self.tokens = []
         assert self.part is not None, kind
         words, says, key = PARTS[self.part["type"]]
         place = "summary_index" if words == "reasoning_summary_part" else "content_index"
@@ -119,15 +131,20 @@ class _Items:
         elif kind == f"{says}.delta":
             assert event["delta"] and self.told is None
             self.text += event["delta"]
+            self.tokens += event.get("logprobs", [])
         elif kind == "output_text.annotation.added":
             assert event["annotation_index"] == len(self.cited)
             self.cited.append(event["annotation"])
         elif kind == f"{says}.done":
             assert self.told is None and event[key] == self.text
             self.told = event[key]
+            self.told_tokens = event.get("logprobs", [])
+            # those that a provider tells behind the text are in no delta
+            assert self.told_tokens[: len(self.tokens)] == self.tokens
         else:
             assert kind == f"{words}.done" and event["part"][key] == self.text == self.told, kind
             assert event["part"].get("annotations", []) == self.cited
+            assert _short(event["part"].get("logprobs", [])) == self.told_tokens
             self.parts.append(event["part"])
             self.part = None
 

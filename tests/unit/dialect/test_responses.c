@@ -79,7 +79,15 @@ static const struct asked asks[] = {
      "{" MODEL ",\"messages\":[" USER("q") "]}", ""},
     {"{" MODEL ",\"input\":\"q\",\"include\":[\"reasoning.encrypted_content\",\"x\"]}", NULL,
      "{" MODEL ",\"messages\":[" USER("q") "]}", "include"},
+    {"{" MODEL
+     ",\"input\":\"q\",\"include\":[\"message.output_text.logprobs\"],\"top_logprobs\":2}",
+     NULL, "{" MODEL ",\"messages\":[" USER("q") "],\"logprobs\":true,\"top_logprobs\":2}", ""},
+    {"{" MODEL ",\"input\":\"q\",\"include\":[\"message.output_text.logprobs\",\"x\"]}", NULL,
+     "{" MODEL ",\"messages\":[" USER("q") "],\"logprobs\":true}", "include"},
+    {"{" MODEL ",\"input\":\"q\",\"top_logprobs\":2}", NULL,
+     "{" MODEL ",\"messages\":[" USER("q") "]}", ""},
 
+    {"{" MODEL ",\"input\":\"q\",\"top_logprobs\":21}", NULL, NULL, "top_logprobs"},
     {"{" MODEL "}", NULL, NULL, "input"},
     {"{" MODEL ",\"input\":\"\"}", NULL, NULL, "input"},
     {"{" MODEL ",\"input\":7}", NULL, NULL, "input"},
@@ -478,6 +486,44 @@ static void done(struct rig *rig, struct front *front)
     rig_deinit(rig);
 }
 
+/* A writer alone, for events that a test makes itself. */
+static void open_front(struct rig *rig, struct front *front, bool stream, size_t max_bytes)
+{
+    const struct ps_writer_options writing = {.operation = PS_OP_CHAT,
+                                              .mode = stream ? PS_WRITER_STREAM : PS_WRITER_WHOLE,
+                                              .max_bytes = max_bytes,
+                                              .id = PS_SLICE_LIT("gen_01"),
+                                              .model = PS_SLICE_LIT("m")};
+
+    rig_init(rig);
+    *front = (struct front){.rc = 0};
+    ps_buf_init(&front->out, OUT_BYTES);
+    front->writer = ps_writer_new(ps_dialect_of_family(PS_FAMILY_RESPONSES), &writing, &rig->arena);
+    assert_non_null(front->writer);
+}
+
+static void end_front(struct front *front)
+{
+    static const struct ps_answer_info info;
+
+    ps_writer_end(front->writer, &info, &front->out);
+    ps_buf_byte(&front->out, '\0');
+    assert_false(front->out.failed);
+}
+
+/* Behind the next `before` there is `list`; what comes after it. */
+static const char *expect_list(const char *text, const char *before, const char *list)
+{
+    const char *at = strstr(text, before);
+
+    assert_non_null(at);
+    at += strlen(before);
+    if (strncmp(at, list, strlen(list)) != 0) {
+        fail_msg("expected %s\nfound %s", list, at);
+    }
+    return at + strlen(list);
+}
+
 #define EVENT(name, number, rest)                                                                  \
     "event: " name "\ndata: {\"type\":\"" name "\",\"sequence_number\":" #number "," rest "}\n\n"
 #define RESPONSE(status, incomplete, output, usage)                                                \
@@ -599,6 +645,116 @@ static void answers_are_whole(void **state)
     }
 }
 
+/* ---- log probabilities ---- */
+
+/* Events as a decoder would tell them: 'p' a token, 'x' text, 'r' a thought, 'c' a call, 'f' the
+ * end. */
+static void tell_all(struct front *front, const char *what)
+{
+    const struct ps_event_logprob top[] = {{PS_SLICE_LIT("\xc3"), -0.5F},
+                                           {PS_SLICE_LIT("b"), -2.0F}};
+    const struct ps_event_tool tool = {.id = PS_SLICE_LIT("c1"), .name = PS_SLICE_LIT("f")};
+
+    for (; *what != '\0'; what++) {
+        struct ps_event event = {.usage = PS_USAGE_NONE};
+
+        switch (*what) {
+        case 'p':
+            event.kind = PS_EVENT_LOGPROBS;
+            event.logprob = top[0];
+            event.top = top;
+            event.top_count = 2;
+            break;
+        case 'c':
+            event.kind = PS_EVENT_TOOL_CALL;
+            event.tool = &tool;
+            break;
+        case 'f':
+            event.kind = PS_EVENT_FINISH;
+            event.finish = PS_FINISH_STOP;
+            break;
+        default:
+            event.kind = *what == 'r' ? PS_EVENT_REASONING : PS_EVENT_TEXT;
+            event.text = PS_SLICE_LIT("x");
+            break;
+        }
+        assert_true(write_event(front, &event));
+    }
+}
+
+#define SHORT                                                                                      \
+    "{\"token\":\"\xef\xbf\xbd\",\"logprob\":-0.5,\"top_logprobs\":[{\"token\":\"\xef\xbf\xbd\","  \
+    "\"logprob\":"                                                                                 \
+    "-0.5},{\"token\":\"b\",\"logprob\":-2.0}]}"
+#define LONG                                                                                       \
+    "{\"token\":\"\xef\xbf\xbd\",\"logprob\":-0.5,\"bytes\":[195],\"top_logprobs\":[{\"token\":"   \
+    "\"\xef\xbf\xbd\",\"logprob\":-0.5,\"bytes\":[195]},{\"token\":\"b\",\"logprob\":-2.0,"        \
+    "\"bytes\":[98]}]}"
+
+static void tokens_are_told_with_their_text(void **state)
+{
+    static const struct {
+        const char *events;
+        const char *deltas[2]; /* the lists of the text's events; those of the first part */
+        const char *told;
+        const char *part;
+    } rows[] = {
+        {"xf", {"[]", NULL}, "[]", "[]"},
+        {"pxf", {"[" SHORT "]", NULL}, "[" SHORT "]", "[" LONG "]"},
+        {"ppxpxf",
+         {"[" SHORT "," SHORT "]", "[" SHORT "]"},
+         "[" SHORT "," SHORT "," SHORT "]",
+         "[" LONG "," LONG "," LONG "]"},
+        {"xpf", {"[]", NULL}, "[" SHORT "]", "[" LONG "]"},            /* told behind the text */
+        {"prpxf", {"[" SHORT "]", NULL}, "[" SHORT "]", "[" LONG "]"}, /* a thought's are not */
+        {"pxpcf", {"[" SHORT "]", NULL}, "[" SHORT "]", "[" LONG "]"}, /* nor those of a call */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
+        bool stream = i % 2 == 0;
+        const char *rest;
+        struct front front;
+        struct rig rig;
+
+        open_front(&rig, &front, stream, OUT_BYTES);
+        tell_all(&front, rows[i / 2].events);
+        end_front(&front);
+        rest = front.out.ptr;
+        for (size_t n = 0; stream && n < 2 && rows[i / 2].deltas[n] != NULL; n++) {
+            rest = expect_list(rest, "\"delta\":\"x\",\"logprobs\":", rows[i / 2].deltas[n]);
+        }
+        if (stream) {
+            rest = strstr(rest, "event: response.output_text.done");
+            assert_non_null(rest);
+            rest = expect_list(rest, ",\"logprobs\":", rows[i / 2].told);
+            rest = expect_list(rest, "\"annotations\":[],\"logprobs\":", rows[i / 2].part);
+            rest = strstr(rest, "event: response.completed");
+            assert_non_null(rest);
+        }
+        (void)expect_list(rest, "\"annotations\":[],\"logprobs\":", rows[i / 2].part);
+        done(&rig, &front);
+    }
+}
+
+static void tokens_are_held_within_bounds(void **state)
+{
+    struct ps_event event = {.kind = PS_EVENT_LOGPROBS, .usage = PS_USAGE_NONE};
+    struct front front;
+    struct rig rig;
+    int count = 0;
+
+    (void)state;
+    event.logprob = (struct ps_event_logprob){PS_SLICE_LIT("x"), -1.0F};
+    open_front(&rig, &front, true, 1024);
+    while (count < 1024 && write_event(&front, &event)) {
+        count++;
+    }
+    assert_in_range(count, 1, 1024 / 50);
+    assert_int_equal(front.fault.kind, PS_FAULT_UPSTREAM_BROKEN);
+    done(&rig, &front);
+}
+
 static void a_cut_answer_is_incomplete(void **state)
 {
     static const char body[] = "{\"id\":\"x\",\"choices\":[{\"index\":0,\"message\":{\"role\":"
@@ -620,20 +776,12 @@ static void a_cut_answer_is_incomplete(void **state)
 
 static void an_answer_too_long_is_refused(void **state)
 {
-    const struct ps_writer_options writing = {.operation = PS_OP_CHAT,
-                                              .mode = PS_WRITER_STREAM,
-                                              .max_bytes = 16,
-                                              .id = PS_SLICE_LIT("gen_01"),
-                                              .model = PS_SLICE_LIT("m")};
     const struct ps_event event = {.kind = PS_EVENT_TEXT, .text = PS_SLICE_LIT("0123456789")};
-    struct front front = {.rc = 0};
+    struct front front;
     struct rig rig;
 
     (void)state;
-    rig_init(&rig);
-    ps_buf_init(&front.out, OUT_BYTES);
-    front.writer = ps_writer_new(ps_dialect_of_family(PS_FAMILY_RESPONSES), &writing, &rig.arena);
-    assert_non_null(front.writer);
+    open_front(&rig, &front, true, 16);
     assert_true(write_event(&front, &event));
     assert_false(write_event(&front, &event));
     assert_int_equal(front.fault.kind, PS_FAULT_UPSTREAM_BROKEN);
@@ -654,6 +802,8 @@ int main(void)
         cmocka_unit_test(native_ones_get_what_is_kept_here),
         cmocka_unit_test(answers_are_streamed),
         cmocka_unit_test(answers_are_whole),
+        cmocka_unit_test(tokens_are_told_with_their_text),
+        cmocka_unit_test(tokens_are_held_within_bounds),
         cmocka_unit_test(a_cut_answer_is_incomplete),
         cmocka_unit_test(an_answer_too_long_is_refused),
     };
