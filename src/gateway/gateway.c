@@ -83,6 +83,7 @@ void ps_gateway_loop_adopt(struct ps_gateway_loop *gl, struct ps_snapshot *snaps
 {
     struct ps_snapshot *old = gl->snapshot;
     gl->snapshot = ps_snapshot_ref(snapshot);
+    gl->adoptions++;
     ps_snapshot_unref(old);
     for (size_t i = 0; i < gl->upstream_count; i++) {
         gl->upstreams[i].stale = !snapshot_uses(snapshot, i);

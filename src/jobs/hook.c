@@ -13,8 +13,8 @@
  * The sender of webhooks.
  *
  * Happy path: a wake, or the timer, takes what is due out of the store (HOOK_TAKE, a lease of a
- * minute); each message becomes a delivery: a signed POST through the upstream of its host; a 2xx
- * settles it for good (HOOK_SETTLE).
+ * minute), receivers by turns and of each so many at once; each message becomes a delivery: a
+ * signed POST through the upstream of its host; a 2xx settles it for good (HOOK_SETTLE).
  *
  * Other ends:
  *   410                                        given up: the receiver does not want it any more
@@ -29,6 +29,7 @@
  */
 
 #define MOST_AT_ONCE  32
+#define MOST_PER_HOST 8
 #define MOST_HOSTS    64 /* above MOST_AT_ONCE: one is always idle */
 #define LEASE_MS      60000
 #define TIMEOUT_US    (15 * 1000000LL)
@@ -45,7 +46,8 @@
 struct host {
     struct ps_link link; /* in hooks->hosts */
     struct ps_upstream *upstream;
-    char *base; /* owned */
+    char *base;                      /* owned */
+    const struct ps_upstream_ca *ca; /* the upstream's; NULL: plain http */
     bool public_only;
     unsigned users;
     int64_t used_us;
@@ -75,6 +77,7 @@ struct delivery {
 struct certificates {
     struct ps_work work;
     struct ps_hooks *hooks;
+    unsigned adoptions;
     struct ps_upstream_ca *ca;
     char error[160];
 };
@@ -91,16 +94,19 @@ struct ps_hooks {
     struct ps_link waiting; /* for certificates */
     struct ps_link hosts;
     size_t host_count;
-    size_t in_flight; /* deliveries, until they are settled */
-    size_t pending;   /* commands and work that owe an answer */
-    struct ps_upstream_ca *ca;
-    bool loading; /* certificates */
+    size_t in_flight;          /* deliveries, until they are settled */
+    size_t pending;            /* commands and work that owe an answer */
+    struct ps_upstream_ca *ca; /* owned */
+    unsigned ca_adoptions;     /* the loop's when it was read: a reload makes it old */
+    bool loading;              /* certificates */
     bool taking;
     bool again; /* a wake came meanwhile */
     bool more;  /* is due, but there was no room */
     bool stopping;
     void (*on_stopped)(void *arg);
     void *on_stopped_arg;
+    void (*on_moved)(void *arg);
+    void *on_moved_arg;
 };
 
 static void take(struct ps_hooks *hooks);
@@ -168,11 +174,16 @@ static void make_room(struct ps_hooks *hooks)
     }
 }
 
-static struct host *find_host(struct ps_hooks *hooks, struct ps_slice base, bool public_only)
+/* One with certificates of before a reload is not used again. */
+static struct host *find_host(struct ps_hooks *hooks, struct ps_slice base, bool https,
+                              bool public_only)
 {
+    const struct ps_upstream_ca *ca = https ? hooks->ca : NULL;
+
     for (struct ps_link *link = hooks->hosts.next; link != &hooks->hosts; link = link->next) {
         struct host *host = PS_CONTAINER_OF(link, struct host, link);
-        if (ps_slice_eq_cstr(base, host->base) && host->public_only == public_only) {
+        if (ps_slice_eq_cstr(base, host->base) && host->ca == ca &&
+            host->public_only == public_only) {
             return host;
         }
     }
@@ -194,7 +205,7 @@ static struct host *new_host(struct ps_hooks *hooks, struct ps_slice base, bool 
         struct ps_upstream_options options = {
             .base_url = host->base,
             .ca = https ? hooks->ca : NULL,
-            .max_connections = MOST_AT_ONCE,
+            .max_connections = MOST_PER_HOST,
             .max_queue = MOST_AT_ONCE,
             .public_only = public_only,
         };
@@ -209,6 +220,7 @@ static struct host *new_host(struct ps_hooks *hooks, struct ps_slice base, bool 
         ps_free(host);
         return NULL;
     }
+    host->ca = https ? hooks->ca : NULL;
     host->public_only = public_only;
     make_room(hooks);
     ps_list_push_back(&hooks->hosts, &host->link);
@@ -279,6 +291,9 @@ static void on_settled(struct ps_store_command *command)
     }
     ps_store_command_free(command);
     hooks->pending--;
+    if (hooks->on_moved != NULL) {
+        hooks->on_moved(hooks->on_moved_arg);
+    }
     left(hooks);
 }
 
@@ -306,15 +321,21 @@ static void settle(struct delivery *delivery, int64_t run_at_ms)
     ps_store_submit(hooks->store, command, hooks->mailbox, on_settled);
 }
 
-static void log_end(const struct delivery *delivery, const char *detail, int64_t delay_ms)
+/* A line in the log, and the metric. */
+static void report_end(const struct delivery *delivery, const char *detail, int64_t delay_ms)
 {
-    bool delivered = delay_ms == 0 && delivery->status / 100 == 2;
+    static const struct {
+        const char *label;
+        const char *line;
+    } words[] = {{"delivered", "webhook delivered"},
+                 {"failed", "webhook failed"},
+                 {"given_up", "webhook given up"}};
+    int outcome = delay_ms != 0 ? 1 : delivery->status / 100 == 2 ? 0 : 2;
+    struct ps_slice label = ps_slice_cstr(words[outcome].label);
     struct ps_log_line line;
 
-    ps_log_begin(&line, delivered ? PS_LOG_DEBUG : PS_LOG_WARN,
-                 delivered       ? "webhook delivered"
-                 : delay_ms == 0 ? "webhook given up"
-                                 : "webhook failed");
+    ps_series_add(ps_metrics_series(delivery->hooks->gl->shard, PS_METRIC_WEBHOOKS, &label), 1);
+    ps_log_begin(&line, outcome == 0 ? PS_LOG_DEBUG : PS_LOG_WARN, words[outcome].line);
     ps_log_cstr(&line, "id", delivery->id.text);
     ps_log_cstr(&line, "type", delivery->type);
     ps_log_str(&line, "host", delivery->url.host); /* the rest of a URL may hold a secret */
@@ -361,7 +382,7 @@ static void finish(struct delivery *delivery, const char *detail)
             delay_ms = delivery->retry_after_ms;
         }
     }
-    log_end(delivery, detail, delay_ms);
+    report_end(delivery, detail, delay_ms);
     settle(delivery, delay_ms > 0 ? ps_clock_wall_ms() + delay_ms : 0);
 }
 
@@ -460,12 +481,12 @@ static void begin(struct delivery *delivery)
         finish(delivery, "there is no secret to sign it with");
         return;
     }
-    if (delivery->url.https && hooks->ca == NULL) {
+    if (delivery->url.https && (hooks->ca == NULL || hooks->ca_adoptions != hooks->gl->adoptions)) {
         ps_list_push_back(&hooks->waiting, &delivery->link);
         load_certificates(hooks);
         return;
     }
-    delivery->host = find_host(hooks, delivery->url.base, public_only);
+    delivery->host = find_host(hooks, delivery->url.base, delivery->url.https, public_only);
     if (delivery->host == NULL) {
         delivery->host = new_host(hooks, delivery->url.base, delivery->url.https, public_only,
                                   error, sizeof(error));
@@ -481,7 +502,7 @@ static void begin(struct delivery *delivery)
     }
 }
 
-/* ---- certificates, once ---- */
+/* ---- certificates: when they are first needed, and anew after a reload ---- */
 
 static void read_certificates(struct ps_work *work)
 {
@@ -506,6 +527,21 @@ static void end_waiting(struct ps_hooks *hooks, const char *error)
     }
 }
 
+/* When there are no new ones, the old ones stay in use until the next reload. */
+static void take_certificates(struct ps_hooks *hooks, struct ps_upstream_ca *ca, unsigned adoptions,
+                              const char *error)
+{
+    if (ca != NULL) {
+        ps_upstream_ca_unref(hooks->ca);
+        hooks->ca = ca;
+    } else if (hooks->ca != NULL) {
+        ps_log(PS_LOG_WARN, "webhooks: the certificates of before the reload stay in use: %s",
+               error);
+    }
+    hooks->ca_adoptions = adoptions;
+    end_waiting(hooks, hooks->ca != NULL ? NULL : error);
+}
+
 static void on_certificates(struct ps_work *work)
 {
     struct certificates *job = PS_CONTAINER_OF(work, struct certificates, work);
@@ -513,8 +549,7 @@ static void on_certificates(struct ps_work *work)
 
     hooks->pending--;
     hooks->loading = false;
-    hooks->ca = job->ca;
-    end_waiting(hooks, hooks->ca != NULL ? NULL : job->error);
+    take_certificates(hooks, job->ca, job->adoptions, job->error);
     ps_free(job);
     may_be_stopped(hooks);
 }
@@ -527,13 +562,14 @@ static void load_certificates(struct ps_hooks *hooks)
     struct certificates *job = ps_calloc(1, sizeof(*job));
     if (job != NULL) {
         job->hooks = hooks;
+        job->adoptions = hooks->gl->adoptions;
         job->work.mailbox = hooks->mailbox;
         job->work.run = read_certificates;
         job->work.done = on_certificates;
     }
     if (job == NULL || !ps_pool_submit(hooks->pool, &job->work)) {
         ps_free(job);
-        end_waiting(hooks, "certificates cannot be read now");
+        take_certificates(hooks, NULL, hooks->gl->adoptions, "they cannot be read now");
         return;
     }
     hooks->loading = true;
@@ -604,15 +640,20 @@ static void deliver(struct ps_hooks *hooks, const struct ps_store_hook *hook)
 static void on_taken(struct ps_store_command *command)
 {
     struct ps_hooks *hooks = command->user;
+    bool full = false;
 
     hooks->taking = false;
     if (command->status == PS_STORE_OK) {
         for (size_t i = 0; i < command->out.hook_count; i++) {
             deliver(hooks, &command->out.hooks[i]);
         }
-        hooks->more = command->out.hook_count == command->in.limit;
-        if (command->out.next_ms > 0 && !hooks->more) {
+        hooks->more = command->out.more;
+        full = command->out.hook_count < command->in.limit; /* the bounds of what else is due */
+        if (command->out.next_ms > 0) {
             look_in(hooks, command->out.next_ms - ps_clock_wall_ms());
+        }
+        if (hooks->more && hooks->in_flight == 0) {
+            look_in(hooks, BUSY_MS);
         }
     } else if (command->status == PS_STORE_BUSY) {
         look_in(hooks, BUSY_MS);
@@ -620,7 +661,7 @@ static void on_taken(struct ps_store_command *command)
     look_in(hooks, LOOK_AGAIN_MS);
     ps_store_command_free(command);
     hooks->pending--;
-    if (hooks->again || (hooks->more && hooks->in_flight < MOST_AT_ONCE)) {
+    if (hooks->again || (hooks->more && !full && hooks->in_flight < MOST_AT_ONCE)) {
         take(hooks);
     }
     may_be_stopped(hooks);
@@ -649,6 +690,7 @@ static void take(struct ps_hooks *hooks)
     command->in.now_ms = ps_clock_wall_ms();
     command->in.lease_ms = LEASE_MS;
     command->in.limit = (uint32_t)(MOST_AT_ONCE - hooks->in_flight);
+    command->in.per_host = MOST_PER_HOST;
     hooks->taking = true;
     hooks->pending++;
     ps_store_submit(hooks->store, command, hooks->mailbox, on_taken);
@@ -685,6 +727,12 @@ struct ps_hooks *ps_hooks_new(struct ps_store *store, struct ps_pool *pool)
     ps_list_init(&hooks->hosts);
     ps_task_init(&hooks->stopped, on_stopped);
     return hooks;
+}
+
+void ps_hooks_on_moved(struct ps_hooks *hooks, void (*fn)(void *arg), void *arg)
+{
+    hooks->on_moved = fn;
+    hooks->on_moved_arg = arg;
 }
 
 int ps_hooks_start(struct ps_hooks *hooks, struct ps_gateway_loop *gl, struct ps_mailbox *mailbox)

@@ -25,6 +25,8 @@ struct ps_hooks;
 /* `store` and `pool` (certificates are read there) outlive it. NULL when memory is short. */
 struct ps_hooks *ps_hooks_new(struct ps_store *store, struct ps_pool *pool)
     __attribute__((warn_unused_result));
+/* `fn` is called whenever the number of those that wait has changed. NULL: nobody is. */
+void ps_hooks_on_moved(struct ps_hooks *hooks, void (*fn)(void *arg), void *arg);
 /* Loop 0: begins, with what the last run left. `gl` and `mailbox` are of this loop. Touches the
  * store only when it exists already. -1 when memory is short. */
 int ps_hooks_start(struct ps_hooks *hooks, struct ps_gateway_loop *gl, struct ps_mailbox *mailbox)

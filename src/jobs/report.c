@@ -124,6 +124,7 @@ void ps_report_gauges(void *arg, struct ps_metrics_shard *shard)
         (double)(counts.jobs[PS_JOB_RUNNING] + counts.lines_running));
     int64_t age_ms = counts.oldest_ready_ms != 0 ? ps_clock_wall_ms() - counts.oldest_ready_ms : 0;
     set(shard, PS_METRIC_JOBS_OLDEST, NULL, age_ms > 0 ? (double)age_ms / 1000 : 0);
+    set(shard, PS_METRIC_WEBHOOKS_PENDING, NULL, (double)counts.hooks);
     set(shard, PS_METRIC_STORE_FILE_BYTES, NULL, (double)counts.file_bytes);
     for (int status = 0; status < PS_BATCH_COMPLETED; status++) {
         set(shard, PS_METRIC_BATCHES, batch_words[status], (double)counts.batches[status]);

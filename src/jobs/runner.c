@@ -320,6 +320,13 @@ void ps_jobs_tune(struct ps_jobs *jobs, const struct ps_jobs_times *times)
     jobs->times = *times;
 }
 
+static void on_hooks_moved(void *arg)
+{
+    struct ps_jobs *jobs = arg;
+    jobs->uncounted = true;
+    ps_jobs_poke(jobs);
+}
+
 int ps_jobs_start(struct ps_jobs *jobs, struct ps_gateway_loop *gl, struct ps_mailbox *mailbox)
 {
     int64_t now = ps_clock_us();
@@ -342,6 +349,7 @@ int ps_jobs_start(struct ps_jobs *jobs, struct ps_gateway_loop *gl, struct ps_ma
     if (ps_metrics_on_render(gl->gateway->metrics, ps_report_gauges, jobs) != 0) {
         return -1;
     }
+    ps_hooks_on_moved(jobs->hooks, on_hooks_moved, jobs);
     if (ps_hooks_start(jobs->hooks, gl, mailbox) != 0) {
         ps_metrics_off_render(gl->gateway->metrics, ps_report_gauges, jobs);
         return -1;

@@ -48,6 +48,7 @@ struct ps_store_session {
     int64_t turn;             /* of the batches: the higher the later served */
     char *tenant;             /* owned: the last one served; NULL: none */
     bool took_line[256];      /* by hash of a tenant: what it got last */
+    char hook_host[300];      /* receiver of webhooks, or how it begins: the last one served */
     unsigned bucket;          /* of blobs, the next to be swept */
     int64_t sweep_ms;         /* when that sweep was asked for */
     char problem[200];

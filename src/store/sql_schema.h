@@ -14,6 +14,7 @@
  * batch.ready_at: when one of its lines can be taken, at the earliest; NULL: none can (none waits,
  * or the batch is not in progress). batch.turn: the higher, the later it was served.
  * purge: bases whose lines are to be deleted, a slice at a time.
+ * hook.host: scheme, name and port of its URL (PS_SQL_HOST_OF).
  * file.purpose: what is PS_STORE_UNLISTED is in no list, nor in its index.
  */
 #define PS_SQL_VERSION 2
@@ -119,7 +120,12 @@ static const struct {
         "UPDATE file SET purpose = 'message_batch_output'"
         " WHERE id IN (SELECT output_file FROM batch WHERE api = 1);"
         "DROP INDEX file_tenant;"
-        "CREATE INDEX file_tenant ON file(tenant, id) WHERE purpose <> 'message_batch_output';"},
+        "CREATE INDEX file_tenant ON file(tenant, id) WHERE purpose <> 'message_batch_output';"
+        "ALTER TABLE hook ADD COLUMN host TEXT NOT NULL DEFAULT '';"
+        "UPDATE hook SET host = lower(substr(url, 1,"
+        " instr(replace(substr(url, 9), '?', '/') || '/', '/') + 7));"
+        "CREATE INDEX hook_host ON hook(host, run_at);"
+        "CREATE INDEX hook_leased ON hook(host, run_at) WHERE leased = 1;"},
 };
 
 #endif

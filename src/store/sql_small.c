@@ -1,89 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sql_priv.h"
 
-/* Webhooks to be delivered, idempotency keys, small objects, counts. */
+/* Idempotency keys, small objects, counts. */
 
-#define HOOKS_MAX   64
 #define KEY_LIFE_MS ((int64_t)24 * 3600 * 1000)
-
-/* ---- webhooks ---- */
-
-void ps_sql_add_hook(struct ps_store_session *sql, const struct ps_id *id, struct ps_slice url,
-                     struct ps_slice type, struct ps_slice payload, int64_t now_ms)
-{
-    struct ps_query query;
-
-    if (url.len == 0) {
-        return;
-    }
-    ps_query_begin(&query, sql, PS_SQL_HOOK_ADD);
-    ps_put_id(&query, id);
-    ps_put_text(&query, url);
-    ps_put_text(&query, type);
-    ps_put_bytes(&query, payload.ptr, payload.len);
-    ps_put_int(&query, now_ms);
-    (void)ps_query_run(&query);
-}
-
-static void claim_hook(struct ps_store_session *sql, const struct ps_store_hook *hook,
-                       int64_t until_ms)
-{
-    struct ps_query query;
-
-    ps_query_begin(&query, sql, PS_SQL_HOOK_CLAIM);
-    ps_put_id(&query, &hook->id);
-    ps_put_int(&query, until_ms);
-    (void)ps_query_run(&query);
-}
-
-enum ps_store_status ps_sql_hook_take(struct ps_store_session *sql, const struct ps_store_in *in,
-                                      struct ps_store_out *out)
-{
-    struct ps_rows rows = PS_ROWS(sql, struct ps_store_hook);
-    uint32_t limit = in->limit < HOOKS_MAX ? in->limit : HOOKS_MAX;
-    struct ps_query query;
-
-    ps_query_begin(&query, sql, PS_SQL_HOOK_TAKE);
-    ps_put_int(&query, in->now_ms);
-    ps_put_int(&query, limit);
-    while (ps_query_row(&query)) {
-        struct ps_store_hook *hook = ps_rows_add(&rows);
-        if (hook == NULL) {
-            break;
-        }
-        ps_get_id(&query, &hook->id);
-        hook->fence = ps_get_count(&query) + 1;
-        hook->attempt = (unsigned)ps_get_int(&query) + 1;
-        hook->url = ps_get_text(&query);
-        hook->type = ps_get_text(&query);
-        hook->payload = ps_get_text(&query);
-        hook->created_ms = ps_get_int(&query);
-    }
-    ps_query_end(&query);
-    out->hooks = rows.ptr;
-    out->hook_count = rows.count;
-    for (size_t i = 0; i < rows.count; i++) {
-        claim_hook(sql, &out->hooks[i], in->now_ms + in->lease_ms);
-    }
-    ps_query_begin(&query, sql, PS_SQL_HOOK_NEXT);
-    out->next_ms = ps_query_value(&query, 0);
-    return PS_STORE_OK;
-}
-
-enum ps_store_status ps_sql_hook_settle(struct ps_store_session *sql, const struct ps_store_in *in,
-                                        struct ps_store_out *out)
-{
-    struct ps_query query;
-
-    (void)out;
-    ps_query_begin(&query, sql, in->run_at_ms == 0 ? PS_SQL_HOOK_DONE : PS_SQL_HOOK_AGAIN);
-    ps_put_id(&query, &in->ref.id);
-    ps_put_count(&query, in->ref.fence);
-    if (in->run_at_ms != 0) {
-        ps_put_int(&query, in->run_at_ms);
-    }
-    return ps_query_run(&query) > 0 ? PS_STORE_OK : PS_STORE_STALE;
-}
 
 /* ---- idempotency keys ---- */
 
@@ -247,6 +167,8 @@ enum ps_store_status ps_sql_count(struct ps_store_session *sql, const struct ps_
     count_by_status(sql, PS_SQL_COUNT_BATCHES, counts->batches, PS_BATCH_STATUS_COUNT);
     count_pair(sql, PS_SQL_COUNT_LINES, &counts->lines_waiting, &counts->lines_running);
     count_pair(sql, PS_SQL_COUNT_FILES, &counts->files, &counts->file_bytes);
+    ps_query_begin(&query, sql, PS_SQL_COUNT_HOOKS);
+    counts->hooks = (uint64_t)ps_query_value(&query, 0);
     ps_query_begin(&query, sql, PS_SQL_OLDEST_JOB);
     int64_t job = ps_query_value(&query, INT64_MAX);
     ps_query_begin(&query, sql, PS_SQL_OLDEST_BATCH);

@@ -49,6 +49,10 @@ _Static_assert(PS_BATCH_OPENAI == 0 && PS_BATCH_ANTHROPIC == 1, "numbers of batc
     " CASE WHEN r.num IS NOT NULL THEN r.error ELSE j.why END"
 #define JOB_TABLES " FROM job j LEFT JOIN job_result r ON r.num = j.num "
 
+/* "https://host:port" of an URL, however it goes on. */
+#define PS_SQL_HOST_OF(url)                                                                        \
+    "lower(substr(" url ", 1, instr(replace(substr(" url ", 9), '?', '/') || '/', '/') + 7))"
+
 #define PS_SQL_STATEMENTS(X)                                                                       \
     X(BEGIN_WRITE, "BEGIN IMMEDIATE")                                                              \
     X(BEGIN_READ, "BEGIN")                                                                         \
@@ -255,13 +259,17 @@ _Static_assert(PS_BATCH_OPENAI == 0 && PS_BATCH_ANTHROPIC == 1, "numbers of batc
     X(LINE_RETURN, "UPDATE line SET state = " J_QUEUED ", run_at = 0, lost = lost + 1"             \
         " WHERE key = ?")                                                                          \
                                                                                                    \
-    X(HOOK_ADD, "INSERT OR REPLACE INTO hook(id, url, type, payload, created, run_at)"             \
-        " VALUES(?1,?2,?3,?4,?5,?5)")                                                              \
+    X(HOOK_ADD, "INSERT OR REPLACE INTO hook(id, url, type, payload, created, run_at, host)"       \
+        " VALUES(?1,?2,?3,?4,?5,?5," PS_SQL_HOST_OF("?2") ")")                                     \
+    X(HOOK_HOST, "SELECT min(host) FROM hook WHERE host > ?")                                      \
+    X(HOOK_LEASED, "SELECT count(*) FROM hook INDEXED BY hook_leased"                              \
+        " WHERE host = ? AND leased = 1 AND run_at > ?")                                           \
     X(HOOK_TAKE, "SELECT id, fence, attempts, url, type, payload, created FROM hook"               \
-        " WHERE run_at <= ? ORDER BY run_at LIMIT ?")                                              \
+        " INDEXED BY hook_host WHERE host = ? AND run_at <= ? ORDER BY run_at LIMIT ?")            \
+    X(HOOK_DUE, "SELECT 1 FROM hook INDEXED BY hook_wait WHERE run_at <= ? LIMIT 1")               \
     X(HOOK_CLAIM, "UPDATE hook SET fence = fence + 1, attempts = attempts + 1, run_at = ?2,"       \
         " leased = 1 WHERE id = ?1")                                                               \
-    X(HOOK_NEXT, "SELECT min(run_at) FROM hook")                                                   \
+    X(HOOK_NEXT, "SELECT min(run_at) FROM hook WHERE run_at > ?")                                  \
     X(HOOK_DONE, "DELETE FROM hook WHERE id = ? AND fence = ? AND leased = 1")                     \
     X(HOOK_AGAIN, "UPDATE hook SET run_at = ?3, leased = 0 WHERE id = ?1 AND fence = ?2"           \
         " AND leased = 1")                                                                         \
@@ -290,6 +298,7 @@ _Static_assert(PS_BATCH_OPENAI == 0 && PS_BATCH_ANTHROPIC == 1, "numbers of batc
         " coalesce(sum(running), 0) FROM batch WHERE ended = 0 AND validated = 1"                  \
         " AND status IN (" B_IN_PROGRESS "," B_CANCELLING "," B_EXPIRING ")")                      \
     X(COUNT_FILES, "SELECT count(*), coalesce(sum(bytes), 0) FROM file")                           \
+    X(COUNT_HOOKS, "SELECT count(*) FROM hook")                                                    \
     X(OLDEST_JOB, "SELECT min(created) FROM job WHERE status = " J_QUEUED)                         \
     X(OLDEST_BATCH, "SELECT min(created) FROM batch WHERE ready_at IS NOT NULL")                   \
                                                                                                    \

@@ -4,6 +4,7 @@
 import base64
 import hashlib
 import hmac
+import ssl
 import time
 
 import pytest
@@ -179,6 +180,91 @@ def test_gone_is_the_end(trio):
     job = submit(gateway, webhook=url_of(receiver)).json()["id"]
     gateway.wait_log(msg="webhook given up", id=job)
     assert len(receiver.requests) == 1
+
+
+def test_a_slow_receiver_keeps_nobody_waiting():
+    gate = up.Gate()
+
+    def slow(exchange):
+        exchange.wait(gate)
+        exchange.whole(b"", 204)
+
+    with up.Fake() as fake, up.Fake() as receiver, up.Fake() as other:
+        receiver.always(slow)
+        other.always(say(204))
+        with Gateway(settings(fake), env=ENVIRONMENT) as gateway:
+            jobs = {submit(gateway, webhook=url_of(receiver, f"/{i}")).json()["id"] for i in range(40)}
+            for job in jobs:
+                wait_job(gateway, job)
+            receiver.wait_requests(8)
+            for i in range(3):
+                submit(gateway, webhook=url_of(other))
+                other.wait_requests(i + 1)
+            assert len(receiver.requests) == 8
+            assert gateway.metric("penstock_webhooks_total", outcome="delivered") >= 2
+            gate.open()
+            receiver.wait_requests(40)
+            assert {request.headers.get("webhook-id") for request in receiver.requests} == jobs
+            receiver.always(say(410))
+            submit(gateway, webhook=url_of(receiver))
+            receiver.then(say(500))
+            counts = {"delivered": 43, "failed": 1, "given_up": 1}
+            submit(gateway, webhook=url_of(receiver))
+            for outcome, count in counts.items():
+                until(
+                    lambda: gateway.metric("penstock_webhooks_total", outcome=outcome),
+                    lambda seen: seen == count,
+                    outcome,
+                )
+
+
+def test_what_is_pending_is_a_metric():
+    gate = up.Gate()
+
+    def slow(exchange):
+        exchange.wait(gate)
+        exchange.whole(b"", 204)
+
+    with up.Fake() as fake, up.Fake() as receiver:
+        receiver.always(slow)
+        with Gateway(settings(fake), env=ENVIRONMENT) as gateway:
+            submit(gateway, webhook=url_of(receiver))
+            pending = lambda: gateway.metric("penstock_webhooks_pending")
+            until(pending, lambda seen: seen == 1, "pending webhook")
+            gate.open()
+            until(pending, lambda seen: seen == 0, "end of it")
+
+
+def test_a_reload_takes_new_certificates(tmp_path):
+    """Of the system's bundle, which somebody has exchanged."""
+    wrong, _ = up.certificate(tmp_path, "wrong", ["elsewhere.example"])
+    right, key = up.certificate(tmp_path, "right", ["127.0.0.1"])
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(open(wrong, "rb").read())
+    environment = {**ENVIRONMENT, "SSL_CERT_FILE": str(bundle)}
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(right, key)
+    with up.Fake() as fake, up.Fake(tls=tls) as receiver:
+        receiver.always(say(204))
+        with Gateway(settings(fake), env=environment) as gateway:
+            url = f"https://127.0.0.1:{receiver.port}/"
+            job = submit(gateway, webhook=url).json()["id"]
+            assert "status" not in gateway.wait_log(msg="webhook failed", id=job)
+            assert not receiver.requests
+            bundle.write_bytes(open(right, "rb").read())
+            gateway.reload()
+            gateway.wait_log(msg="configuration reloaded")
+            job = submit(gateway, webhook=url).json()["id"]
+            receiver.wait_for(
+                lambda: job in [request.headers.get("webhook-id") for request in receiver.requests]
+            )
+            bundle.write_bytes(b"")  # no bundle: what was there stays in use
+            gateway.reload()
+            job = submit(gateway, webhook=url).json()["id"]
+            gateway.wait_for(lambda: b"certificates of before the reload stay in use" in gateway.raw_log, "warning")
+            receiver.wait_for(
+                lambda: job in [request.headers.get("webhook-id") for request in receiver.requests]
+            )
 
 
 def test_a_kill_loses_none(tmp_path):

@@ -61,6 +61,7 @@ struct ps_gateway_loop {
     struct ps_mailbox *mailbox; /* borrowed, of this loop; NULL: nothing is handed to threads */
     struct ps_metrics_shard *shard;
     struct ps_snapshot *snapshot;          /* owned reference: what new requests use */
+    unsigned adoptions; /* snapshots since the first: what was made with an older one is old */
     struct ps_gateway_upstream *upstreams; /* owned, by ps_endpoint_state.slot */
     size_t upstream_count;
     size_t exchange_count;             /* that have not ended */

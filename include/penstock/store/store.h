@@ -293,8 +293,9 @@ struct ps_store_outcome {
                       they expire), old idempotency keys and objects go, orphaned blobs in the     \
                       background; out.more: there is more to do, ask again */                      \
     X(COUNT)       /* → out.counts: for the metrics */                                             \
-    X(HOOK_TAKE)   /* in.now_ms, in.lease_ms, in.limit → out.hooks: webhooks to be delivered;      \
-                      out.next_ms */                                                               \
+    X(HOOK_TAKE)   /* in.now_ms, in.lease_ms, in.limit, in.per_host (leased at a time of one       \
+                      receiver; 0: no bound) → out.hooks: webhooks to be delivered, receivers by   \
+                      turns; out.more: others are due, too; out.next_ms: when the next will be */  \
     X(HOOK_SETTLE) /* in.ref (id, fence), in.run_at_ms: 0 delivered or given up, else try again    \
                       then; STALE */                                                               \
     X(OBJECT_PUT)  /* in.object; replaces one of the same tenant, kind and id */                   \
@@ -360,6 +361,7 @@ struct ps_store_counts {
     uint64_t batches[PS_BATCH_STATUS_COUNT];
     uint64_t files;
     uint64_t file_bytes;
+    uint64_t hooks;          /* webhooks that are to be delivered */
     int64_t oldest_ready_ms; /* creation of the oldest work that waits; 0: none */
 };
 
@@ -371,6 +373,7 @@ struct ps_store_in {
     int64_t run_at_ms;
     int64_t keep_ms;
     uint32_t limit;
+    uint32_t per_host;     /* HOOK_TAKE */
     uint64_t after_line;   /* lines from this one on */
     bool counts;           /* DEFER: the try counts as an attempt */
     struct ps_slice error; /* DEFER: JSON, why */

@@ -88,6 +88,10 @@
       "Batches that have not ended.", "status")                                                    \
     X(BATCHES_ENDED, COUNTER, NONE, "batches_ended_total",                                         \
       "Batches that have ended.", "status")                                                        \
+    X(WEBHOOKS, COUNTER, NONE, "webhooks_total",                                                   \
+      "Tries to deliver a webhook, by what came of them.", "outcome")                              \
+    X(WEBHOOKS_PENDING, GAUGE, NONE, "webhooks_pending",                                           \
+      "Webhooks that are to be delivered.", NULL)                                                  \
     X(STORE_COMMANDS, COUNTER, NONE, "store_commands_total",                                       \
       "Commands to the store.", NULL)                                                              \
     X(STORE_COMMITS, COUNTER, NONE, "store_commits_total",                                         \

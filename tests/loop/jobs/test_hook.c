@@ -79,6 +79,7 @@ static void run_take(struct ps_store *store, struct ps_store_command *command)
     store->most_taken = store->taken > store->most_taken ? store->taken : store->most_taken;
     command->out.hooks = hooks;
     command->out.hook_count = count;
+    command->out.more = count == command->in.limit;
 }
 
 static void run_settle(struct ps_store *store, struct ps_store_command *command)
@@ -183,6 +184,7 @@ struct world {
     struct ps_config config;
     struct ps_snapshot snapshot;
     struct ps_gateway_loop gl;
+    struct ps_metrics *metrics;
     struct ps_store store;
     struct ps_hooks *hooks;
     struct fake_http *server;
@@ -228,6 +230,10 @@ static void world_open(struct world *w)
     w->snapshot.config = &w->config;
     w->gl.loop = &w->loop;
     w->gl.snapshot = &w->snapshot;
+    w->metrics = ps_metrics_new();
+    assert_non_null(w->metrics);
+    w->gl.shard = ps_metrics_shard_new(w->metrics);
+    assert_non_null(w->gl.shard);
     w->hooks = ps_hooks_new(&w->store, w->pool);
     assert_non_null(w->hooks);
     answer_with(200, "", 2);
@@ -246,6 +252,7 @@ static void world_close(struct world *w)
     ps_mailbox_close(&w->mailbox, NULL);
     uv_close((uv_handle_t *)&w->tick, NULL);
     ps_loop_deinit(&w->loop);
+    ps_metrics_free(w->metrics);
     fake_http_stop(w->server);
 }
 

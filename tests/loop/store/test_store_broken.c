@@ -146,6 +146,9 @@ static void a_database_of_an_earlier_version(void **state)
     depot_close(&depot);
     run_sql("DROP INDEX batch_ended; DROP INDEX file_tenant;"
             "CREATE INDEX file_tenant ON file(tenant, id); PRAGMA user_version = 1;"
+            "DROP INDEX hook_host; DROP INDEX hook_leased; ALTER TABLE hook DROP COLUMN host;"
+            "INSERT INTO hook(id, url, type, payload, created, run_at)"
+            " VALUES('job_1', 'http://h?x=/', '', x'', 1, 1);"
             "UPDATE file SET purpose = 'batch_output' WHERE id = 'file-1';"
             "UPDATE batch SET api = 1, output_file = 'file-1', status = 5, completed_at = 7");
     depot_open(&depot);
@@ -159,6 +162,11 @@ static void a_database_of_an_earlier_version(void **state)
     sweep->in.keep_ms = 1;
     depot_run(&depot, sweep, PS_STORE_OK);
     depot_run(&depot, depot_on(PS_STORE_BATCH_GET, "t", "batch_1", 0), PS_STORE_NOT_FOUND);
+    struct ps_store_command *hooks = depot_on(PS_STORE_HOOK_TAKE, "", "", NOW);
+    hooks->in.limit = 10;
+    depot_ask(&depot, hooks, PS_STORE_OK);
+    assert_int_equal(hooks->out.hook_count, 1);
+    ps_store_command_free(hooks);
 }
 
 /* After an end out of order the database is checked. */

@@ -264,6 +264,67 @@ static void a_webhook_is_delivered_until_it_is_settled(void **state)
     ps_store_command_free(hooks);
 }
 
+static void add_hook(const char *id, const char *url)
+{
+    struct ps_store_command *add = depot_job_add("t", id, NOW);
+    add->in.job.webhook = depot_text(url);
+    depot_run(&depot, add, PS_STORE_OK);
+    struct ps_store_command *cancel = depot_on(PS_STORE_JOB_CANCEL, "t", id, NOW);
+    cancel->in.hook_type = PS_SLICE_LIT("job.cancelled");
+    cancel->in.hook_payload = PS_SLICE_LIT("{}");
+    depot_run(&depot, cancel, PS_STORE_OK);
+}
+
+/* How many of each receiver's were taken. */
+static bool take_hooks(uint32_t limit, int64_t now_ms, size_t *ret_a, size_t *ret_b)
+{
+    struct ps_store_command *hooks = hook_take(now_ms);
+    hooks->in.limit = limit;
+    hooks->in.per_host = 3;
+    depot_ask(&depot, hooks, PS_STORE_OK);
+    *ret_a = 0;
+    *ret_b = 0;
+    for (size_t i = 0; i < hooks->out.hook_count; i++) {
+        bool a = hooks->out.hooks[i].id.text[4] == 'a';
+        *(a ? ret_a : ret_b) += 1;
+    }
+    bool more = hooks->out.more;
+    ps_store_command_free(hooks);
+    return more;
+}
+
+static void one_receiver_keeps_nobody_waiting(void **state)
+{
+    static const char *const urls[] = {"https://a.example:1/x", "https://A.Example:1?y=/",
+                                       "https://a.example:1"};
+    size_t a;
+    size_t b;
+    (void)state;
+    for (int i = 0; i < 9; i++) {
+        char id[24];
+        (void)snprintf(id, sizeof(id), "job_a%d", i);
+        add_hook(id, urls[i % 3]);
+    }
+    add_hook("job_b0", "https://b.example/");
+    add_hook("job_b1", "http://b.example/");
+    assert_true(take_hooks(32, NOW, &a, &b));
+    assert_int_equal(a, 3);
+    assert_int_equal(b, 2);
+    assert_true(take_hooks(32, NOW, &a, &b));
+    assert_int_equal(a + b, 0);
+    depot_run(&depot, hook_settle("job_a0", 1, 0), PS_STORE_OK);
+    depot_run(&depot, hook_settle("job_a1", 1, NOW + 7), PS_STORE_OK);
+    assert_true(take_hooks(32, NOW, &a, &b));
+    assert_int_equal(a, 2);
+    /* Leases that ran out; and nobody is first twice. */
+    size_t sum = 0;
+    for (int i = 0; i < 4; i++) {
+        (void)take_hooks(1, NOW + 1000 + i, &a, &b);
+        sum += b;
+    }
+    assert_in_range(sum, 2, 3);
+}
+
 /* By DUE, and by TAKE that comes across one; either way its webhook knows. */
 static void jobs_expire_in_the_queue(void **state)
 {
@@ -566,6 +627,7 @@ int main(void)
         TEST(the_blob_of_a_stale_answer_goes),
         TEST(cancelled_jobs_do_not_run),
         TEST(a_webhook_is_delivered_until_it_is_settled),
+        TEST(one_receiver_keeps_nobody_waiting),
         TEST(jobs_expire_in_the_queue),
         TEST(jobs_expire_in_slices),
         TEST(a_repeated_request_makes_no_second_job),

@@ -22,12 +22,12 @@ static const struct {
     {PS_SQL_COUNT_JOBS, "for the metrics, on the reading thread"},
     {PS_SQL_COUNT_BATCHES, "the same"},
     {PS_SQL_COUNT_FILES, "the same"},
+    {PS_SQL_COUNT_HOOKS, "the same"},
     {PS_SQL_BATCH_TURN, "once, at the start"},
     {PS_SQL_OLDEST_JOB, "an index of what waits"},
     {PS_SQL_OLDEST_BATCH, "the same"},
     {PS_SQL_BATCH_DUE, "an index that holds nothing else, up to the limit"},
     {PS_SQL_PURGE_NEXT, "its first row"},
-    {PS_SQL_HOOK_NEXT, "its first row"},
     {PS_SQL_HOOK_RETURN, "once, at the start"},
 };
 
