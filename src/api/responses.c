@@ -207,8 +207,71 @@ static void write_text(struct ps_buf *out, struct ps_slice text, bool is_answer)
     ps_buf_cstr(out, "}]");
 }
 
+static bool is_missing(struct ps_slice object, const char *name)
+{
+    struct ps_slice value = ps_object_member(object, name);
+    return value.len == 0 || ps_slice_eq_cstr(value, "null");
+}
+
+/* A part of content as it came, and what a list has of it that a request may leave out. */
+static void write_part(struct ps_buf *out, struct ps_slice part)
+{
+    static const struct {
+        const char *type;
+        const char *name;
+        const char *value;
+    } rows[] = {{"\"output_text\"", "annotations", "[]"},
+                {"\"output_text\"", "logprobs", "[]"},
+                {"\"input_image\"", "detail", "\"auto\""}};
+    struct ps_slice type = ps_object_member(part, "type");
+    struct ps_members members;
+    struct ps_slice key;
+    struct ps_slice value;
+    unsigned added = 0;
+    ps_buf_cstr(out, "{\"type\":");
+    ps_buf_slice(out, type);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (ps_slice_eq_cstr(type, rows[i].type) && is_missing(part, rows[i].name)) {
+            ps_buf_printf(out, ",\"%s\":%s", rows[i].name, rows[i].value);
+            added |= 1U << i;
+        }
+    }
+    ps_members_begin(&members, part);
+    while (ps_members_next(&members, &key, &value)) {
+        bool written = ps_member_is(key, "type");
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+            written = written || ((added & (1U << i)) != 0 && ps_member_is(key, rows[i].name));
+        }
+        if (!written) {
+            ps_buf_byte(out, ',');
+            ps_buf_slice(out, key);
+            ps_buf_byte(out, ':');
+            ps_buf_slice(out, value);
+        }
+    }
+    ps_buf_byte(out, '}');
+}
+
+static void write_parts(struct ps_buf *out, struct ps_slice parts)
+{
+    struct ps_slice rest = ps_array_inside(parts);
+    struct ps_slice part;
+    const char *comma = "";
+    ps_buf_byte(out, '[');
+    while (ps_array_next(&rest, &part)) {
+        ps_buf_cstr(out, comma);
+        if (part.ptr[0] == '{' && ps_object_member(part, "type").len > 0) {
+            write_part(out, part);
+        } else {
+            ps_buf_slice(out, part);
+        }
+        comma = ",";
+    }
+    ps_buf_byte(out, ']');
+}
+
 /* As it came, and with what a list has that a request may leave out: id, type, status, the content
- * of messages in parts. */
+ * of messages in parts, what these lack. */
 static void write_listed(struct ps_buf *out, struct ps_slice item, struct ps_slice id)
 {
     struct ps_slice type = ps_object_member(item, "type");
@@ -222,8 +285,7 @@ static void write_listed(struct ps_buf *out, struct ps_slice item, struct ps_sli
     if (type.len == 0) {
         ps_buf_cstr(out, ",\"type\":\"message\"");
     }
-    if (ps_object_member(item, "status").len == 0 ||
-        ps_slice_eq_cstr(ps_object_member(item, "status"), "null")) {
+    if (is_missing(item, "status")) {
         ps_buf_cstr(out, ",\"status\":\"completed\"");
     }
     ps_members_begin(&members, item);
@@ -237,6 +299,9 @@ static void write_listed(struct ps_buf *out, struct ps_slice item, struct ps_sli
         ps_buf_byte(out, ':');
         if (is_message && ps_member_is(key, "content") && value.ptr[0] == '"') {
             write_text(out, value, is_answer);
+        } else if (value.ptr[0] == '[' &&
+                   (ps_member_is(key, "output") || (is_message && ps_member_is(key, "content")))) {
+            write_parts(out, value);
         } else {
             ps_buf_slice(out, value);
         }

@@ -75,14 +75,21 @@ def test_a_response_tells_what_was_asked(servers, stream):
     assert all(answer[name] == ASKED[name] for name in ("instructions", "metadata", "tool_choice", "reasoning"))
 
 
+PICTURE = f"data:image/png;base64,{said.PICTURE}"
 SAID_BEFORE = {"type": "output_text", "annotations": [], "logprobs": []}
 INPUT = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": [{"type": "input_text", "text": "hi"}]},
     {"type": "message", "role": "assistant", "content": [{**SAID_BEFORE, "text": "Hello"}]},
     {"role": "assistant", "content": "Well."},
+    {"role": "assistant", "content": [{"type": "output_text", "text": "So."}]},
+    {"role": "assistant", "content": [{"text": "Then.", "annotations": None, "type": "output_text", "logprobs": None}]},
+    {"role": "user", "content": [{"type": "input_image", "image_url": PICTURE, "detail": None}]},
+    {"role": "user", "content": [{"type": "input_image", "image_url": PICTURE, "detail": "low"}]},
     {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"},
     {"type": "function_call_output", "call_id": "c", "output": "rain"},
+    {"type": "function_call", "call_id": "d", "name": "weather", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": "d", "output": [{"type": "input_text", "text": "sun"}]},
     {"role": "user", "content": "and?"},
 ]
 
@@ -94,6 +101,11 @@ def test_items_of_the_input(servers):
     items = gateway.get(f"/v1/responses/{answer['id']}/input_items?order=asc")
     found = shape.check(ok(items, False), shape.List[shape.ResponseItem])
     assert [item["type"] for item in found["data"]] == [item.get("type", "message") for item in INPUT]
+    parts = [item["content"][0] for item in found["data"] if "content" in item]
+    assert [part["detail"] for part in parts if part["type"] == "input_image"] == ["auto", "low"]
+    assert [part for part in parts if part["type"] == "output_text"] == [
+        {**SAID_BEFORE, "text": text} for text in ("Hello", "Well.", "So.", "Then.")
+    ]
     page = gateway.get(f"/v1/responses/{answer['id']}/input_items?order=asc&limit=2&after={found['data'][1]['id']}")
     page = shape.check(ok(page, False), shape.List[shape.ResponseItem])
     assert page["data"] == found["data"][2:4] and page["has_more"]
