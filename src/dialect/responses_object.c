@@ -146,7 +146,8 @@ const char *ps_responses_status(const struct ps_responses_writer *writer)
                : "completed";
 }
 
-static void write_asked(const struct ps_responses_writer *writer, struct ps_json_out *out)
+static void write_asked(const struct ps_responses_writer *writer, bool failed,
+                        struct ps_json_out *out)
 {
     write_said(writer, out, PS_RESPONSES_PARALLEL, "true");
     write_said(writer, out, PS_RESPONSES_PREVIOUS, "null");
@@ -154,7 +155,7 @@ static void write_asked(const struct ps_responses_writer *writer, struct ps_json
     write_said(writer, out, PS_RESPONSES_REASONING, "{\"effort\":null,\"summary\":null}");
     write_said(writer, out, PS_RESPONSES_SAFETY_ID, "null");
     write_said(writer, out, PS_RESPONSES_SERVICE_TIER, "\"default\"");
-    ps_out_member_bool(out, "store", keeps(writer));
+    ps_out_member_bool(out, "store", keeps(writer) && !failed); /* no broken one is kept */
     write_said(writer, out, PS_RESPONSES_TEMPERATURE, "null");
     write_said(writer, out, PS_RESPONSES_TEXT, "{\"format\":{\"type\":\"text\"}}");
     write_said(writer, out, PS_RESPONSES_TOOL_CHOICE, "\"auto\"");
@@ -191,7 +192,7 @@ void ps_responses_write_object(const struct ps_responses_writer *writer, const c
         ps_buf_slice(buf, ps_buf_view(&writer->done));
     }
     ps_out_close(&out, ']');
-    write_asked(writer, &out);
+    write_asked(writer, strcmp(status, "failed") == 0, &out);
     if (!begun) {
         write_usage(writer, &out);
     }

@@ -180,4 +180,5 @@ def test_a_response_that_breaks(ailing, kind):
         gateway.open_chat(connection, path="/v1/responses", messages=None, **body)
         body, _ = connection.read_cut(connection.read_head())
     answer = check_response_stream(body)
-    assert answer["status"] == "failed"
+    assert answer["status"] == "failed" and answer["store"] is False
+    assert gateway.get(f"/v1/responses/{answer['id']}").status == 404
