@@ -129,17 +129,26 @@ static void turn_until(struct world *w, const bool *flag)
     }
 }
 
-/* What the requests left behind comes home before the mailbox goes. */
+/* Answers of one thread of the store come in the order of the questions. */
+static void come_home(struct world *w, enum ps_store_verb verb)
+{
+    struct ps_store_command *last = ps_store_command_new(verb);
+    assert_non_null(last);
+    last->user = w;
+    w->home = false;
+    ps_store_submit(store, last, &w->mailbox, on_home);
+    turn_until(w, &w->home);
+}
+
+/* What the requests left behind comes home before the mailbox goes: of the thread that reads, and
+ * of the one that writes. */
 static void world_close(struct world *w)
 {
     ps_server_abort(w->server);
     ps_server_drain(w->server, on_drained, w);
     turn_until(w, &w->drained);
-    struct ps_store_command *last = ps_store_command_new(PS_STORE_COUNT);
-    assert_non_null(last);
-    last->user = w;
-    ps_store_submit(store, last, &w->mailbox, on_home);
-    turn_until(w, &w->home);
+    come_home(w, PS_STORE_COUNT);
+    come_home(w, PS_STORE_RENEW);
     assert_int_equal(atomic_load(&w->shared.connections), 0);
     ps_server_free(w->server);
     ps_mailbox_close(&w->mailbox, on_mailbox_closed);
