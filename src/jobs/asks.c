@@ -343,6 +343,7 @@ static void on_counted(struct ps_store_command *command)
     (void)pthread_mutex_lock(&jobs->hub.lock);
     if (command->status == PS_STORE_OK) {
         jobs->counts = command->out.counts;
+        jobs->running = jobs->asking_count + jobs->telling_count;
         jobs->has_counts = true;
     }
     (void)pthread_mutex_unlock(&jobs->hub.lock);

@@ -137,6 +137,7 @@ struct ps_jobs {
 
     /* for the metrics; under the hub's lock */
     struct ps_store_counts counts;
+    unsigned running; /* what is claimed has not always begun */
     bool has_counts;
 };
 

@@ -107,6 +107,7 @@ void ps_report_gauges(void *arg, struct ps_metrics_shard *shard)
     struct ps_store_stats stats;
     (void)pthread_mutex_lock(&jobs->hub.lock);
     struct ps_store_counts counts = jobs->counts;
+    uint64_t running = jobs->running;
     bool known = jobs->has_counts;
     (void)pthread_mutex_unlock(&jobs->hub.lock);
     ps_store_stats(jobs->store, &stats);
@@ -118,10 +119,11 @@ void ps_report_gauges(void *arg, struct ps_metrics_shard *shard)
     if (!known) {
         return;
     }
-    set(shard, PS_METRIC_JOBS, "waiting",
-        (double)(counts.jobs[PS_JOB_QUEUED] + counts.lines_waiting));
-    set(shard, PS_METRIC_JOBS, "running",
-        (double)(counts.jobs[PS_JOB_RUNNING] + counts.lines_running));
+    /* The store knows what is left, the runner how much of it runs: it claims ahead of that. */
+    uint64_t left = counts.jobs[PS_JOB_QUEUED] + counts.lines_waiting +
+                    counts.jobs[PS_JOB_RUNNING] + counts.lines_running;
+    set(shard, PS_METRIC_JOBS, "waiting", left > running ? (double)(left - running) : 0);
+    set(shard, PS_METRIC_JOBS, "running", (double)(left < running ? left : running));
     int64_t age_ms = counts.oldest_ready_ms != 0 ? ps_clock_wall_ms() - counts.oldest_ready_ms : 0;
     set(shard, PS_METRIC_JOBS_OLDEST, NULL, age_ms > 0 ? (double)age_ms / 1000 : 0);
     set(shard, PS_METRIC_WEBHOOKS_PENDING, NULL, (double)counts.hooks);

@@ -114,6 +114,7 @@ static void note_start(struct ps_jobs *jobs, int64_t now)
 {
     jobs->started_us = now;
     jobs->starts++;
+    jobs->uncounted = true;
 }
 
 static void note_second(struct ps_jobs *jobs, int64_t now)

@@ -10,7 +10,7 @@ from openai import OpenAI
 
 from support import fake as up
 from support.gateway import Gateway, config
-from support.jobs import KEYS, batch_of, bearer, line, lines, upload, wait_batch, wait_idle, with_keys
+from support.jobs import KEYS, batch_of, bearer, line, lines, until, upload, wait_batch, wait_idle, with_keys
 from support.raw import PATIENCE
 
 
@@ -415,3 +415,22 @@ def test_output_files_expire_when_asked(client, both_servers):
     batch = wait_batch(gateway, made["id"], ALICE)
     output = client.files.retrieve(batch["output_file_id"])
     assert output.expires_at - output.created_at == 7200
+
+
+def test_the_metric_of_what_runs(fake, start):
+    """What the runner has claimed ahead waits all the same."""
+    gate = up.Gate()
+
+    def slow(exchange):
+        exchange.wait(gate)
+        up.answer(exchange)
+
+    fake.always(slow)
+    gateway = start(config(fake, workers={"job_concurrency": 2}))
+    batch = batch_of(gateway, lines(20))
+    fake.wait_requests(2)
+    state = lambda: tuple(gateway.metric("penstock_jobs", state=name) for name in ("running", "waiting"))
+    until(state, lambda seen: seen == (2, 18), "2 that run and 18 that wait")
+    gate.open()
+    wait_batch(gateway, batch["id"])
+    until(state, lambda seen: seen == (0, 0), "end of them")
