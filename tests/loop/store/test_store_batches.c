@@ -240,6 +240,24 @@ static void a_batch_cancelled_in_validation_runs_no_line(void **state)
     assert_int_equal(count_due(NOW, "batch_1", true), 1);
 }
 
+/* Nothing is left to be cancelled. */
+static void a_batch_whose_lines_are_settled_cannot_be_cancelled(void **state)
+{
+    (void)state;
+    depot_start_batch(&depot, "t", "batch_1", 1, NOW);
+    assert_true(work_off(1, PS_JOB_COMPLETED));
+    struct ps_store_command *cancel = depot_on(PS_STORE_BATCH_CANCEL, "t", "batch_1", NOW);
+    depot_ask(&depot, cancel, PS_STORE_OK);
+    assert_int_equal(cancel->out.batches[0].status, PS_BATCH_FINALIZING);
+    assert_int_equal(cancel->out.batches[0].cancelling_ms, 0);
+    ps_store_command_free(cancel);
+    finish("batch_1", depot_blob(&depot, "output"));
+    struct ps_store_command *get = get_batch("batch_1");
+    assert_int_equal(get->out.batches[0].status, PS_BATCH_COMPLETED);
+    ps_store_command_free(get);
+    depot_run(&depot, depot_on(PS_STORE_BATCH_CANCEL, "t", "batch_1", NOW), PS_STORE_CONFLICT);
+}
+
 static void expect_hook(const char *type, const char *payload)
 {
     struct ps_store_command *hooks = depot_on(PS_STORE_HOOK_TAKE, "", "", NOW + 1);
@@ -489,6 +507,7 @@ int main(void)
         TEST(validation_may_begin_again),
         TEST(an_empty_batch_has_ended),
         TEST(a_batch_cancelled_in_validation_runs_no_line),
+        TEST(a_batch_whose_lines_are_settled_cannot_be_cancelled),
         TEST(faults_in_the_file_fail_the_batch),
         TEST(a_batch_cancelled_before_its_faults_were_told_says_so),
         TEST(a_running_batch_keeps_its_input),
