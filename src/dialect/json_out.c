@@ -124,9 +124,20 @@ void ps_out_member_bool(struct ps_json_out *out, const char *name, bool value)
 
 /* ---- strings of pieces ---- */
 
+/* Between values a line break is as good as a space. */
+static void join_lines(char *ptr, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (ptr[i] == '\n' || ptr[i] == '\r') {
+            ptr[i] = ' ';
+        }
+    }
+}
+
 void ps_out_arguments(struct ps_json_out *out, struct ps_slice text)
 {
     static const struct ps_json_limits limits = {PS_JSON_MAX_DEPTH, 1000000};
+    size_t start = out->buf->len;
     struct ps_json_scan scan;
 
     ps_json_scan_init(&scan, NULL, &limits, NULL, NULL);
@@ -135,6 +146,9 @@ void ps_out_arguments(struct ps_json_out *out, struct ps_slice text)
     } else if (ps_json_scan_feed(&scan, text.ptr, text.len) == PS_JSON_OK &&
                ps_json_scan_finish(&scan) == PS_JSON_OK && scan.root == PS_JSON_OBJECT) {
         ps_out_raw(out, text);
+        if (!out->buf->failed) {
+            join_lines(out->buf->ptr + start, out->buf->len - start);
+        }
     } else {
         ps_out_open(out, '{');
         ps_out_key(out, "INVALID_JSON");

@@ -46,8 +46,9 @@ void ps_out_member_cstr(struct ps_json_out *out, const char *name, const char *t
 void ps_out_member_int(struct ps_json_out *out, const char *name, int64_t value);
 void ps_out_member_bool(struct ps_json_out *out, const char *name, bool value);
 
-/* The arguments of a call, all of them, as the object that they must be; what a model wrote instead
- * is told as Anthropic's documentation has it, so that a client can hand it back. */
+/* The arguments of a call, all of them, as the object that they must be, in one line; what a model
+ * wrote instead is told as Anthropic's documentation has it, so that a client can hand it back. Not
+ * for a body, which may point at them. */
 void ps_out_arguments(struct ps_json_out *out, struct ps_slice text);
 
 /* One string made of pieces: begin, then any of the three between, then end. */

@@ -48,6 +48,10 @@ static const struct {
     {PS_FAMILY_GEMINI, PS_OP_COUNT_TOKENS, "/v1beta/models/m:countTokens"},
     {PS_FAMILY_GEMINI, PS_OP_EMBED, "/v1beta/models/m:embedContent"},
     {PS_FAMILY_GEMINI, PS_OP_EMBED, "/v1beta/models/m:batchEmbedContents"},
+    {PS_FAMILY_OLLAMA, PS_OP_CHAT, "/api/chat"},
+    {PS_FAMILY_OLLAMA, PS_OP_CHAT, "/api/generate"},
+    {PS_FAMILY_OLLAMA, PS_OP_EMBED, "/api/embed"},
+    {PS_FAMILY_OLLAMA, PS_OP_EMBED, "/api/embeddings"},
 };
 #define DOORS (sizeof(doors) / sizeof(doors[0]))
 

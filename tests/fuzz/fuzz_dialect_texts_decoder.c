@@ -5,7 +5,8 @@
  * Answers of the dialects that read JSON texts. First byte: which one, what was asked and how the
  * answer is framed; second: the size of pieces; the rest: the answer. Fed whole and in pieces;
  * outcome and events must be the same. The events become an answer of OpenAI's door, which must be
- * JSON when it is whole. The same bytes as an error and as a list of models do no harm.
+ * JSON when it is whole. Or they only go by: then what goes by is what came. The same bytes as an
+ * error and as a list of models do no harm.
  */
 
 static const char *const names[] = {"cohere", "ollama"};
@@ -15,16 +16,30 @@ static const enum ps_operation operations[] = {PS_OP_CHAT, PS_OP_EMBED, PS_OP_RE
 
 struct outcome {
     struct rig_told told;
-    bool failed; /* the writer has refused */
-    struct ps_writer *writer;
+    bool failed;              /* the writer has refused */
+    struct ps_writer *writer; /* NULL: the answer goes by */
+    struct ps_slice body;
+    size_t passed; /* of it */
     struct ps_buf out;
 };
+
+static void pass(struct outcome *out, struct ps_slice raw)
+{
+    if (raw.len > out->body.len - out->passed ||
+        (raw.len > 0 && memcmp(raw.ptr, out->body.ptr + out->passed, raw.len) != 0)) {
+        abort();
+    }
+    out->passed += raw.len;
+}
 
 static bool on_event(void *arg, const struct ps_event *event)
 {
     struct outcome *out = arg;
     struct ps_fault fault;
 
+    if (out->writer == NULL) {
+        pass(out, event->raw);
+    }
     if (event->kind == PS_EVENT_OPAQUE || event->kind == PS_EVENT_PING) {
         return true; /* their number depends on the cuts */
     }
@@ -45,7 +60,7 @@ static struct rig_told run(uint8_t how, const char *ptr, size_t len, size_t step
     const struct ps_decoder_options options = {
         .operation = operations[how >> 2 & 3],
         .stream = (how & 2) != 0,
-        .fields = true,
+        .fields = (how & 16) == 0,
         .content_type = ps_slice_cstr((how & 2) != 0 ? streams[how & 1] : "application/json"),
         .event_bytes = 16384,
     };
@@ -57,18 +72,23 @@ static struct rig_told run(uint8_t how, const char *ptr, size_t len, size_t step
         .model = PS_SLICE_LIT("m"),
     };
     static const struct ps_answer_info info;
-    struct outcome out = {.failed = false};
+    struct outcome out = {.body = ps_slice(ptr, len)};
     struct ps_arena arena;
 
     ps_arena_init(&arena, 65536);
     ps_buf_init(&out.out, (size_t)16 << 20);
-    out.writer = ps_writer_new(ps_dialect_of_family(PS_FAMILY_OPENAI), &writer, &arena);
-    if (out.writer == NULL) {
-        abort();
+    if (options.fields) {
+        out.writer = ps_writer_new(ps_dialect_of_family(PS_FAMILY_OPENAI), &writer, &arena);
+        if (out.writer == NULL) {
+            abort();
+        }
     }
     rig_feed(ps_decoder_new(ps_dialect_find(names[how & 1]), &options, &arena, on_event, &out), ptr,
              len, step, &out.told);
-    if (out.told.done && !out.failed) {
+    if (out.told.done && !options.fields && (how & 2) == 0 && out.passed != len) {
+        abort();
+    }
+    if (out.told.done && options.fields && !out.failed) {
         ps_writer_end(out.writer, &info, &out.out);
         rig_expect_json(&out.out);
     }

@@ -635,7 +635,7 @@ static void writes_thoughts_calls_and_images(void **state)
         {.kind = PS_EVENT_TOOL_CALL, .block = 1, .tool = &g},
         {.kind = PS_EVENT_TOOL_CALL, .text = PS_SLICE_INIT("{\"a\":")},
         {.kind = PS_EVENT_TOOL_CALL, .block = 2, .tool = &h, .text = PS_SLICE_INIT("{\"b\"")},
-        {.kind = PS_EVENT_TOOL_CALL, .text = PS_SLICE_INIT(" 1}")},
+        {.kind = PS_EVENT_TOOL_CALL, .text = PS_SLICE_INIT("\n1}")}, /* a line is one line */
         {.kind = PS_EVENT_TOOL_CALL, .block = 9, .text = PS_SLICE_INIT("never begun")},
         {.kind = PS_EVENT_FINISH, .finish = PS_FINISH_TOOL_CALLS},
         {.kind = PS_EVENT_DONE},
