@@ -127,6 +127,11 @@ enum ps_store_status ps_sql_batch_get(struct ps_store_session *sql, const struct
     return ps_sql_show_own_batch(sql, out, in->tenant, &in->id) ? PS_STORE_OK : PS_STORE_NOT_FOUND;
 }
 
+static void read_row(struct ps_query *query, void *row)
+{
+    ps_sql_read_batch(query, row);
+}
+
 enum ps_store_status ps_sql_batch_list(struct ps_store_session *sql, const struct ps_store_in *in,
                                        struct ps_store_out *out)
 {
@@ -137,23 +142,7 @@ enum ps_store_status ps_sql_batch_list(struct ps_store_session *sql, const struc
     ps_query_begin(&query, sql, page.ascending ? PS_SQL_BATCH_UP : PS_SQL_BATCH_DOWN);
     ps_put_text(&query, in->tenant);
     ps_put_int(&query, in->list.api);
-    ps_put_id(&query, &page.border);
-    ps_put_int(&query, (int64_t)page.limit + 1);
-    while (ps_query_row(&query)) {
-        if (rows.count == page.limit) {
-            out->more = true;
-            break;
-        }
-        struct ps_store_batch *batch = ps_rows_add(&rows);
-        if (batch == NULL) {
-            break;
-        }
-        ps_sql_read_batch(&query, batch);
-    }
-    ps_query_end(&query);
-    if (page.reverse) {
-        ps_rows_reverse(&rows);
-    }
+    out->more = ps_sql_read_page(&query, &page, &rows, read_row);
     out->batches = rows.ptr;
     out->batch_count = rows.count;
     return PS_STORE_OK;

@@ -3,8 +3,10 @@
 
 #define PAGE_MAX 10000
 
-static void read_file(struct ps_query *query, struct ps_store_file *file)
+static void read_file(struct ps_query *query, void *row)
 {
+    struct ps_store_file *file = row;
+
     ps_get_id(query, &file->id);
     file->tenant = ps_get_text(query);
     file->purpose = ps_get_text(query);
@@ -111,23 +113,7 @@ enum ps_store_status ps_sql_file_list(struct ps_store_session *sql, const struct
     if (!all) {
         ps_put_text(&query, in->list.purpose);
     }
-    ps_put_id(&query, &page.border);
-    ps_put_int(&query, (int64_t)page.limit + 1);
-    while (ps_query_row(&query)) {
-        if (rows.count == page.limit) {
-            out->more = true;
-            break;
-        }
-        struct ps_store_file *file = ps_rows_add(&rows);
-        if (file == NULL) {
-            break;
-        }
-        read_file(&query, file);
-    }
-    ps_query_end(&query);
-    if (page.reverse) {
-        ps_rows_reverse(&rows);
-    }
+    out->more = ps_sql_read_page(&query, &page, &rows, read_file);
     out->files = rows.ptr;
     out->file_count = rows.count;
     return PS_STORE_OK;

@@ -3,8 +3,10 @@
 
 #define PAGE_MAX 1000
 
-static void read_job(struct ps_query *query, struct ps_store_job *job)
+static void read_job(struct ps_query *query, void *row)
 {
+    struct ps_store_job *job = row;
+
     ps_get_id(query, &job->id);
     job->tenant = ps_get_text(query);
     job->key = ps_get_text(query);
@@ -135,23 +137,7 @@ enum ps_store_status ps_sql_job_list(struct ps_store_session *sql, const struct 
     if (in->list.by_status) {
         ps_put_int(&query, in->list.status);
     }
-    ps_put_id(&query, &page.border);
-    ps_put_int(&query, (int64_t)page.limit + 1);
-    while (ps_query_row(&query)) {
-        if (rows.count == page.limit) {
-            out->more = true;
-            break;
-        }
-        struct ps_store_job *job = ps_rows_add(&rows);
-        if (job == NULL) {
-            break;
-        }
-        read_job(&query, job);
-    }
-    ps_query_end(&query);
-    if (page.reverse) {
-        ps_rows_reverse(&rows);
-    }
+    out->more = ps_sql_read_page(&query, &page, &rows, read_job);
     out->jobs = rows.ptr;
     out->job_count = rows.count;
     return PS_STORE_OK;

@@ -26,3 +26,25 @@ struct ps_page ps_sql_page(const struct ps_store_page *list, uint32_t max)
     }
     return page;
 }
+
+bool ps_sql_read_page(struct ps_query *query, const struct ps_page *page, struct ps_rows *rows,
+                      void (*read)(struct ps_query *query, void *row))
+{
+    bool more = false;
+
+    ps_put_id(query, &page->border);
+    ps_put_int(query, (int64_t)page->limit + 1);
+    while (ps_query_row(query)) {
+        more = rows->count == page->limit;
+        void *row = more ? NULL : ps_rows_add(rows);
+        if (row == NULL) {
+            break;
+        }
+        read(query, row);
+    }
+    ps_query_end(query);
+    if (page->reverse) {
+        ps_rows_reverse(rows);
+    }
+    return more;
+}

@@ -123,6 +123,10 @@ struct ps_page {
     uint32_t limit;
 };
 struct ps_page ps_sql_page(const struct ps_store_page *list, uint32_t max);
+/* The end of a list: binds border and limit, reads the page by `read`, ends the query. True: there
+ * are more. */
+bool ps_sql_read_page(struct ps_query *query, const struct ps_page *page, struct ps_rows *rows,
+                      void (*read)(struct ps_query *query, void *row));
 
 /* ---- shared between areas ---- */
 
