@@ -258,7 +258,7 @@ static void on_file(struct ps_conn *conn, struct ps_store_command *command)
     }
 }
 
-static void create(struct ps_conn *conn)
+static void run_create(struct ps_conn *conn)
 {
     struct batch_door *door = conn->request.side;
     struct ps_fault fault;
@@ -276,6 +276,39 @@ static void create(struct ps_conn *conn)
         ps_store_call(&door->side.call, conn, command, on_file);
     }
 }
+
+static int check_media(struct ps_conn *conn, struct ps_fault *fault)
+{
+    struct ps_slice type = ps_http_value(conn->request.head, "content-type", NULL);
+    if (type.len == 0 || ps_http_media_is(type, "application/json") ||
+        ps_http_media_is(type, "application/x-www-form-urlencoded")) {
+        return 0;
+    }
+    return ps_fault_set(fault, PS_FAULT_UNSUPPORTED_MEDIA, NULL,
+                        "Content-Type must be application/json.");
+}
+
+static int open_create(struct ps_conn *conn, struct ps_fault *fault)
+{
+    if (check_media(conn, fault) != 0 ||
+        ps_side_open_sized(conn, sizeof(struct batch_door), fault) != 0) {
+        return -1;
+    }
+    struct batch_door *door = conn->request.side;
+    ps_buf_init(&door->side.body, BODY_BYTES);
+    ps_http_parser_limit_body(conn->parser, BODY_BYTES);
+    return 0;
+}
+
+static int take_body(struct ps_conn *conn, const char *ptr, size_t len, struct ps_fault *fault)
+{
+    struct batch_door *door = conn->request.side;
+    (void)fault;
+    ps_buf_append(&door->side.body, ptr, len);
+    return 0;
+}
+
+const struct ps_side_ops ps_batches_ops = {open_create, take_body, run_create, NULL, ps_side_close};
 
 /* ---- GET /v1/batches ---- */
 
@@ -299,9 +332,9 @@ static void on_list(struct ps_conn *conn, struct ps_store_command *command)
     ps_side_json(conn, &out);
 }
 
-static void list(struct ps_conn *conn)
+static void run_list(struct ps_conn *conn)
 {
-    struct batch_door *door = conn->request.side;
+    struct ps_side *side = conn->request.side;
     struct ps_store_page page = {.api = PS_BATCH_OPENAI};
     struct ps_fault fault;
     if (ps_query_page(conn, "batch_", 20, 100, &page, &fault) != 0) {
@@ -311,59 +344,12 @@ static void list(struct ps_conn *conn)
     struct ps_store_command *command = ps_store_call_new(conn, PS_STORE_BATCH_LIST);
     if (command != NULL) {
         command->in.list = page;
-        ps_store_call(&door->side.call, conn, command, on_list);
+        ps_store_call(&side->call, conn, command, on_list);
     }
 }
 
-/* ---- the door ---- */
-
-static int check_media(struct ps_conn *conn, struct ps_fault *fault)
-{
-    struct ps_slice type = ps_http_value(conn->request.head, "content-type", NULL);
-    if (type.len == 0 || ps_http_media_is(type, "application/json") ||
-        ps_http_media_is(type, "application/x-www-form-urlencoded")) {
-        return 0;
-    }
-    return ps_fault_set(fault, PS_FAULT_UNSUPPORTED_MEDIA, NULL,
-                        "Content-Type must be application/json.");
-}
-
-static int open_batches(struct ps_conn *conn, struct ps_fault *fault)
-{
-    bool creates = conn->request.head->method == PS_HTTP_POST;
-    if ((creates && check_media(conn, fault) != 0) ||
-        ps_side_open_sized(conn, sizeof(struct batch_door), fault) != 0) {
-        return -1;
-    }
-    if (creates) {
-        struct batch_door *door = conn->request.side;
-        ps_buf_init(&door->side.body, BODY_BYTES);
-        ps_http_parser_limit_body(conn->parser, BODY_BYTES);
-    }
-    return 0;
-}
-
-static int take_body(struct ps_conn *conn, const char *ptr, size_t len, struct ps_fault *fault)
-{
-    struct batch_door *door = conn->request.side;
-    (void)fault;
-    if (conn->request.head->method == PS_HTTP_POST) {
-        ps_buf_append(&door->side.body, ptr, len);
-    }
-    return 0;
-}
-
-static void run_batches(struct ps_conn *conn)
-{
-    if (conn->request.head->method == PS_HTTP_POST) {
-        create(conn);
-    } else {
-        list(conn);
-    }
-}
-
-const struct ps_side_ops ps_batches_ops = {open_batches, take_body, run_batches, NULL,
-                                           ps_side_close};
+const struct ps_side_ops ps_batches_list_ops = {ps_side_open, ps_side_ignore, run_list, NULL,
+                                                ps_side_close};
 
 /* ---- GET /v1/batches/{id}, POST /v1/batches/{id}/cancel ---- */
 

@@ -402,34 +402,4 @@ static void close_upload(struct ps_conn *conn)
     ps_free(door);
 }
 
-static const struct ps_side_ops upload_door_ops = {open_upload, take_body, run_upload, NULL,
-                                                   close_upload};
-
-/* ---- /v1/files: one path, two doors ---- */
-
-static const struct ps_side_ops *ops_of(const struct ps_conn *conn)
-{
-    return conn->request.head->method == PS_HTTP_POST ? &upload_door_ops : &ps_files_list_ops;
-}
-
-static int open_files(struct ps_conn *conn, struct ps_fault *fault)
-{
-    return ops_of(conn)->open(conn, fault);
-}
-
-static int take_any_body(struct ps_conn *conn, const char *ptr, size_t len, struct ps_fault *fault)
-{
-    return ops_of(conn)->body(conn, ptr, len, fault);
-}
-
-static void run_files(struct ps_conn *conn)
-{
-    ops_of(conn)->run(conn);
-}
-
-static void close_files(struct ps_conn *conn)
-{
-    ops_of(conn)->close(conn);
-}
-
-const struct ps_side_ops ps_files_ops = {open_files, take_any_body, run_files, NULL, close_files};
+const struct ps_side_ops ps_files_ops = {open_upload, take_body, run_upload, NULL, close_upload};

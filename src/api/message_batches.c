@@ -372,35 +372,5 @@ static void close_create(struct ps_conn *conn)
     ps_free(door);
 }
 
-static const struct ps_side_ops create_ops = {open_create, take_create, run_create, NULL,
-                                              close_create};
-
-/* ---- one path, two doors ---- */
-
-static const struct ps_side_ops *ops_of(const struct ps_conn *conn)
-{
-    return conn->request.head->method == PS_HTTP_POST ? &create_ops : &ps_message_batches_list_ops;
-}
-
-static int open_batches(struct ps_conn *conn, struct ps_fault *fault)
-{
-    return ops_of(conn)->open(conn, fault);
-}
-
-static int take_body(struct ps_conn *conn, const char *ptr, size_t len, struct ps_fault *fault)
-{
-    return ops_of(conn)->body(conn, ptr, len, fault);
-}
-
-static void run_batches(struct ps_conn *conn)
-{
-    ops_of(conn)->run(conn);
-}
-
-static void close_batches(struct ps_conn *conn)
-{
-    ops_of(conn)->close(conn);
-}
-
-const struct ps_side_ops ps_message_batches_ops = {open_batches, take_body, run_batches, NULL,
-                                                   close_batches};
+const struct ps_side_ops ps_message_batches_ops = {open_create, take_create, run_create, NULL,
+                                                   close_create};

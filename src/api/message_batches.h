@@ -53,8 +53,8 @@ void ps_message_batch_show(struct ps_conn *conn, const struct ps_store_batch *ba
 
 /* ---- the doors ---- */
 
-extern const struct ps_side_ops ps_message_batches_ops;      /* POST, GET /v1/messages/batches */
-extern const struct ps_side_ops ps_message_batches_list_ops; /* the latter */
+extern const struct ps_side_ops ps_message_batches_ops;      /* POST /v1/messages/batches */
+extern const struct ps_side_ops ps_message_batches_list_ops; /* GET /v1/messages/batches */
 extern const struct ps_side_ops ps_message_batches_one_ops;  /* GET, DELETE …/{id} */
 extern const struct ps_side_ops ps_message_batches_cancel_ops;
 extern const struct ps_side_ops ps_message_batches_results_ops;

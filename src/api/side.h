@@ -107,11 +107,12 @@ void ps_stored_cancel(struct ps_stored *stored);
 
 /* ---- the doors ---- */
 
-extern const struct ps_side_ops ps_files_ops;         /* POST, GET /v1/files */
-extern const struct ps_side_ops ps_files_list_ops;    /* files_read.c: the latter */
+extern const struct ps_side_ops ps_files_ops;         /* POST /v1/files */
+extern const struct ps_side_ops ps_files_list_ops;    /* GET /v1/files */
 extern const struct ps_side_ops ps_files_one_ops;     /* GET, DELETE /v1/files/{id} */
 extern const struct ps_side_ops ps_files_content_ops; /* GET /v1/files/{id}/content */
-extern const struct ps_side_ops ps_batches_ops;       /* POST, GET /v1/batches */
+extern const struct ps_side_ops ps_batches_ops;       /* POST /v1/batches */
+extern const struct ps_side_ops ps_batches_list_ops;  /* GET /v1/batches */
 extern const struct ps_side_ops ps_batches_one_ops;   /* GET /v1/batches/{id} */
 extern const struct ps_side_ops ps_batches_cancel_ops;
 extern const struct ps_side_ops ps_jobs_list_ops;   /* GET /jobs */
