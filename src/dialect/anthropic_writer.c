@@ -11,8 +11,8 @@
  * A stream: message_start at the first event; each run of text, thinking or arguments is a block of
  * content with its start, deltas and stop, one after the other; message_delta, with the reason and
  * the usage, waits for the end, since usage may come behind the reason. A whole answer is held
- * until the end, its blocks as JSON. Calls of tools whose fragments are mixed have no form here: a
- * fragment of a call that is closed ends the answer with a fault.
+ * until the end, its blocks as JSON. A fragment of a call that is closed ends the answer
+ * with a fault (call_order.h: calls come one after the other).
  */
 
 #define REFUSAL_TEXT UINT32_MAX /* number of the block that a refusal's words make */

@@ -8,9 +8,8 @@
  *
  * A stream: message-start at the first event; each run of text, thoughts or arguments is a block
  * with its start, deltas and end, one after the other; message-end, with the reason and the usage,
- * waits for the end. A whole answer is held until then, its lists as JSON. Calls of tools whose
- * fragments are mixed have no form here: a fragment of a call that is closed ends the answer with a
- * fault.
+ * waits for the end. A whole answer is held until then, its lists as JSON. A fragment of a
+ * call that is closed ends the answer with a fault (call_order.h: calls come one after the other).
  */
 
 #define SAID_BYTES   65536      /* of a block's text, in which citations are quoted */

@@ -2,7 +2,6 @@
 #include "dialect_priv.h"
 #include "fields.h"
 #include "json_out.h"
-#include "signature.h"
 
 #include "penstock/base/mem.h"
 
@@ -372,6 +371,7 @@ struct ps_writer *ps_writer_new(const struct ps_dialect *dialect,
     }
     writer->dialect = dialect;
     writer->options = copy;
+    ps_call_order_init(&writer->order);
     if (dialect->writer_init(writer) != 0) {
         ps_writer_free(writer);
         return NULL;
@@ -383,6 +383,7 @@ void ps_writer_free(struct ps_writer *writer)
 {
     if (writer != NULL) {
         writer->dialect->writer_deinit(writer);
+        ps_call_order_deinit(&writer->order);
         ps_free(writer);
     }
 }
@@ -412,7 +413,7 @@ const char *ps_writer_content_type(const struct ps_writer *writer)
 int ps_writer_event(struct ps_writer *writer, const struct ps_event *event, struct ps_buf *out,
                     struct ps_fault *ret_fault)
 {
-    return ps_signature_write(writer, event, out, ret_fault);
+    return ps_call_order_write(writer, event, out, ret_fault);
 }
 
 void ps_writer_end(struct ps_writer *writer, const struct ps_answer_info *info, struct ps_buf *out)

@@ -2,6 +2,8 @@
 #ifndef PENSTOCK_DIALECT_PRIV_H
 #define PENSTOCK_DIALECT_PRIV_H
 
+#include "call_order.h"
+
 #include "penstock/base/id.h"
 #include "penstock/dialect/dialect.h"
 #include "penstock/dialect/neutral.h"
@@ -44,6 +46,7 @@ struct ps_decoder {
 struct ps_writer {
     const struct ps_dialect *dialect;
     struct ps_writer_options options; /* id and model are in the arena */
+    struct ps_call_order order;
 };
 
 struct ps_dialect {

@@ -8,8 +8,8 @@
  * The output is a list of items, one open at a time: a message with its parts, a thought, a call of
  * a tool. In a stream each has its events from "added" to "done"; in a whole answer nothing goes
  * out before the end. Either way what is complete is held as JSON, since the last event of a
- * stream, and what is kept, is the whole response. Calls whose fragments are mixed have no form
- * here: a fragment of a call that is closed ends the answer with a fault.
+ * stream, and what is kept, is the whole response. A fragment of a call that is
+ * closed ends the answer with a fault (call_order.h: calls come one after the other).
  */
 
 static bool is_stream(const struct ps_responses_writer *writer)

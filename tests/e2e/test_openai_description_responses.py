@@ -138,6 +138,23 @@ def test_custom_tools(servers, stream):
     assert (item["type"], item["name"], item["input"]) == ("custom_tool_call", "run", "ls -l")
 
 
+def test_calls_that_come_mixed(servers):
+    fake, gateway = servers
+
+    def piece(index, **function):
+        begun = {"id": f"call_{index}", "type": "function"} if "name" in function else {}
+        return up.delta(tool_calls=[{"index": index, **begun, "function": function}])
+
+    pieces = [piece(index, name="weather", arguments="") for index in (0, 1)]
+    pieces += [piece(index, arguments=half) for half in ('{"city":', '"Köln"}') for index in (0, 1)]
+    fake.then(up.script(up.delta("", role="assistant"), *pieces, up.delta(finish="tool_calls"), up.DONE, "finish"))
+    answer = ok(gateway.post("/v1/responses", {"model": "m", "input": "hi", "stream": True}), True)
+    answer = check_response_stream(answer)
+    assert [(item["call_id"], item["arguments"]) for item in answer["output"]] == [
+        (f"call_{index}", '{"city":"Köln"}') for index in (0, 1)
+    ]
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_provider_with_that_api(servers, stream):
     """What another provider's answer became is sent as an answer of the API itself."""

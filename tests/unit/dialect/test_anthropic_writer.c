@@ -250,7 +250,7 @@ static void refuses_mixed_calls(void **state)
 {
     static const struct ps_event_tool f = {.id = PS_SLICE_INIT("t"), .name = PS_SLICE_INIT("f")};
     static const struct ps_event events[] = {
-        {.kind = PS_EVENT_TOOL_CALL, .tool = &f},
+        {.kind = PS_EVENT_TOOL_CALL, .tool = &f, .text = PS_SLICE_INIT("{}")},
         {.kind = PS_EVENT_TOOL_CALL, .block = 1, .tool = &f},
         {.kind = PS_EVENT_TOOL_CALL, .text = PS_SLICE_INIT("{}")},
     };

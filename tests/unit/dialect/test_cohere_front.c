@@ -722,7 +722,9 @@ static void refuses_mixed_calls(void **state)
         rig_init(&rig);
         front_init(&front, &rig, PS_OP_CHAT, i == 0 ? PS_WRITER_STREAM : PS_WRITER_WHOLE,
                    OUT_BYTES);
-        assert_true(tell(&front, (struct ps_event){.kind = PS_EVENT_TOOL_CALL, .tool = &f}));
+        assert_true(tell(
+            &front,
+            (struct ps_event){.kind = PS_EVENT_TOOL_CALL, .tool = &f, .text = PS_SLICE_LIT("{}")}));
         assert_true(
             tell(&front, (struct ps_event){.kind = PS_EVENT_TOOL_CALL, .block = 1, .tool = &f}));
         assert_true(tell(&front, (struct ps_event){.kind = PS_EVENT_TOOL_CALL}));
