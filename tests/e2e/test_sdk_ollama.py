@@ -149,7 +149,7 @@ def test_bytes_pass_as_they_are(same):
     answer = httpx.post(f"{client.url}/api/chat", content=b'{"messages":[{}]}')
     assert answer.content == stream
     assert answer.headers["content-type"] == own.NDJSON
-    many = json.dumps({"embeddings": [[0.5] * 1000] * 4000}).encode() # above what is kept of an answer
+    many = json.dumps({"embeddings": [[0.5] * 1000] * 4000}).encode()  # above what is kept of an answer
     fake.then(up.whole(many))
     assert httpx.post(f"{client.url}/api/embed", content=b'{"input":"x"}', timeout=60).content == many
 
@@ -165,7 +165,7 @@ def test_what_a_provider_of_the_family_knows_better(same):
     assert fake.last.json() == {"name": "q"}
     fake.then(up.whole({"model": "q", "response": "", "done": True, "done_reason": "load"}))
     assert client.generate(model="m").done_reason == "load"
-    assert fake.last.json() == {"model": "q", "stream": False, "prompt": ""} or fake.last.json()["model"] == "q"
+    assert fake.last.json()["model"] == "q"
 
 
 def test_errors_of_the_provider(same):
@@ -177,7 +177,7 @@ def test_errors_of_the_provider(same):
     fake.then(own.stream({"error": "the runner has ended"}))
     with pytest.raises(ResponseError, match="the runner has ended") as caught:
         list(client.chat(model="m", messages=HI, stream=True))
-    assert caught.value.status_code == 502 # nothing was said yet
+    assert caught.value.status_code == 502  # nothing was said yet
     fake.then(own.stream(own.said("Hel"), {"error": "the runner has ended"}))
     parts = []
     with pytest.raises(ResponseError, match="the runner has ended"):
@@ -223,7 +223,7 @@ def test_translated_stream(openai):
     assert text_of(parts) == "Hello"
     assert [part.done for part in parts] == [False] * (len(parts) - 1) + [True]
     assert (parts[-1].done_reason, parts[-1].prompt_eval_count, parts[-1].eval_count) == ("stop", 9, 2)
-    answer = httpx.post(f"{client.url}/api/chat", json={"messages": HI}) # streamed unless told otherwise
+    answer = httpx.post(f"{client.url}/api/chat", json={"messages": HI})  # streamed unless told otherwise
     assert answer.headers["content-type"] == own.NDJSON
     assert all(json.loads(line)["model"] == "up-model" for line in answer.text.splitlines())
 
@@ -265,7 +265,8 @@ def test_translated_tools(openai):
     answer = client.chat(model="m", messages=HI, tools=[weather])
     assert answer.done_reason == "stop"
     calls = answer.message.tool_calls
-    assert [(call.function.name, call.function.arguments) for call in calls] == [("weather", {"city": "Köln"}), ("weather", {})]
+    assert [call.function.name for call in calls] == ["weather", "weather"]
+    assert [call.function.arguments for call in calls] == [{"city": "Köln"}, {}]
     (tool,) = fake.last.json()["tools"]
     assert tool["function"]["name"] == "weather"
     assert tool["function"]["parameters"]["properties"]["city"]["type"] == "string"
@@ -310,8 +311,11 @@ def test_structured_output(openai):
 @pytest.mark.parametrize("stream", [False, True])
 def test_logprobs(openai, stream):
     client, fake = openai
-    told = [{"token": "H", "logprob": -0.5, "bytes": None, "top_logprobs": []}, {"token": "i", "logprob": -2.0, "bytes": None}]
-    told[1]["top_logprobs"] = [{"token": "o", "logprob": -1.0, "bytes": None}]
+    other = {"token": "o", "logprob": -1.0, "bytes": None}
+    told = [
+        {"token": token, "logprob": value, "bytes": None, "top_logprobs": top}
+        for token, value, top in (("H", -0.5, []), ("i", -2.0, [other]))
+    ]
     if stream:
         said = [json.loads(up.delta(item["token"]).split(b"data: ", 1)[1]) for item in told]
         for chunk, item in zip(said, told):
@@ -333,7 +337,8 @@ def test_translated_vectors(openai):
     client, fake = openai
     vectors = [[0.5, -1.25], [2.0, 0.0]]
     data = [{"object": "embedding", "index": i, "embedding": vectors[i]} for i in (1, 0)]
-    fake.then(up.whole({"object": "list", "data": data, "model": "e", "usage": {"prompt_tokens": 5, "total_tokens": 5}}))
+    usage = {"prompt_tokens": 5, "total_tokens": 5}
+    fake.then(up.whole({"object": "list", "data": data, "model": "e", "usage": usage}))
     answer = client.embed(model="m", input=["one", "two"], dimensions=2)
     assert answer.embeddings == vectors
     assert answer.prompt_eval_count == 5 and answer.total_duration > 0
@@ -544,6 +549,7 @@ def test_the_model_inside(inside):
 
 @needs_llama
 def test_what_the_model_inside_does_not_know_is_named(inside):
-    body = {"model": "tiny", "messages": HI, "stream": False, "keep_alive": "5m", "options": {"num_ctx": 9, "num_predict": 2}}
+    body = {"model": "tiny", "messages": HI, "stream": False, "keep_alive": "5m", "options": {"num_ctx": 9}}
+    body["options"]["num_predict"] = 2
     answer = httpx.post(f"{inside.url}/api/chat", json=body)
     assert set(answer.headers["x-penstock-dropped"].split(", ")) == {"keep_alive", "options.num_ctx"}
