@@ -53,6 +53,17 @@ static int write_url_part(struct ps_encode *encode, const struct ps_neutral_part
     return 0;
 }
 
+static void write_document_text(struct ps_json_out *out, const struct ps_neutral_media *media)
+{
+    ps_out_string_begin(out);
+    if (media->filename.len > 0) {
+        ps_out_string_raw(out, media->filename);
+        ps_out_string_plain(out, PS_SLICE_LIT("\\n\\n"));
+    }
+    ps_out_string_raw(out, media->text);
+    ps_out_string_end(out);
+}
+
 static int write_document(struct ps_encode *encode, const struct ps_neutral_part *part)
 {
     const struct ps_neutral_media *media = part->media;
@@ -61,13 +72,7 @@ static int write_document(struct ps_encode *encode, const struct ps_neutral_part
     if (media->source == PS_MEDIA_TEXT) {
         open_part(out, "text");
         ps_out_key(out, "text");
-        ps_out_string_begin(out);
-        if (media->filename.len > 0) {
-            ps_out_string_raw(out, media->filename);
-            ps_out_string_plain(out, PS_SLICE_LIT("\\n\\n"));
-        }
-        ps_out_string_raw(out, media->text);
-        ps_out_string_end(out);
+        write_document_text(out, media);
         ps_out_close(out, '}');
         return ps_drop_raw(encode, "citations", media->citations);
     }
@@ -114,11 +119,18 @@ static int write_audio(struct ps_encode *encode, const struct ps_neutral_part *p
     return 0;
 }
 
+static int drop_about(struct ps_encode *encode, const struct ps_neutral_part *part)
+{
+    return (part->cache_control.len > 0 && ps_drop(encode, "cache_control") != 0) ||
+                   (part->citations.len > 0 && ps_drop(encode, "citations") != 0)
+               ? -1
+               : 0;
+}
+
 /* One that stands in a content: what does not is written elsewhere. */
 static int write_part(struct ps_encode *encode, const struct ps_neutral_part *part)
 {
-    if ((part->cache_control.len > 0 && ps_drop(encode, "cache_control") != 0) ||
-        (part->citations.len > 0 && ps_drop(encode, "citations") != 0)) {
+    if (drop_about(encode, part) != 0) {
         return -1;
     }
     switch (part->kind) {
@@ -170,7 +182,13 @@ static int write_content(struct ps_encode *encode, const struct ps_neutral_part 
     }
     if (inside == 0 || (inside == 1 && only->kind == PS_PART_TEXT)) {
         ps_out_raw(out, inside == 1 ? only->text : PS_SLICE_LIT("\"\""));
-        return inside == 1 && only->cache_control.len > 0 ? ps_drop(encode, "cache_control") : 0;
+        return inside == 1 ? drop_about(encode, only) : 0;
+    }
+    if (inside == 1 && only->kind == PS_PART_DOCUMENT && only->media->source == PS_MEDIA_TEXT) {
+        write_document_text(out, only->media); /* as every server of the family understands it */
+        return drop_about(encode, only) != 0
+                   ? -1
+                   : ps_drop_raw(encode, "citations", only->media->citations);
     }
     ps_out_open(out, '[');
     for (size_t i = 0; i < count; i++) {
