@@ -22,8 +22,9 @@
     EXCHANGE(models "**:batchEmbedContents", "gemini_embed", METHOD(POST), GEMINI, EMBED)
 
 /*
- * First match wins; HEAD goes with GET, OPTIONS with all. A longer path that ends with '/' is a prefix; a
- * segment '*' is any one that is not empty; "**" is any text that is not, up to what stands behind.
+ * First match wins, and of the rows with its path the one that takes the method; HEAD goes with
+ * GET, OPTIONS with all. A path that ends with '/', but for "/" itself, is a prefix; a segment '*' is
+ * any one that is not empty; "**" is any text that is not, up to what stands behind.
  */
 static const struct ps_door doors[] = {
     {"/generate", "generate", METHOD(POST), PS_DOOR_EXCHANGE, PS_FAMILY_GENERATE, PS_OP_CHAT, false,
