@@ -127,23 +127,6 @@ static bool say_part(const struct saying *saying, struct ps_slice part)
     return say_text(saying, text, signature); /* code that ran there: no door has words for it */
 }
 
-static bool say_parts(const struct saying *saying, struct ps_slice parts)
-{
-    struct ps_json_walk walk;
-    struct ps_slice part;
-
-    if (!ps_raw_begins(parts, '[')) {
-        return true;
-    }
-    ps_json_walk_init(&walk, parts);
-    while (ps_json_walk_element(&walk, &part)) {
-        if (!say_part(saying, part)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* ---- log probabilities ---- */
 
 static bool read_token(struct ps_gemini_decoder *decoder, struct ps_slice raw,
@@ -207,6 +190,33 @@ static bool say_logprobs(const struct saying *saying, struct ps_slice result)
         }
     }
     return true;
+}
+
+/* ---- the content ---- */
+
+/* A text's log probabilities come before it, but behind the thoughts, which have none. */
+static bool say_content(const struct saying *saying, struct ps_slice parts,
+                        struct ps_slice logprobs)
+{
+    struct ps_json_walk walk = {NULL, NULL};
+    struct ps_slice part;
+    bool told = logprobs.len == 0;
+
+    if (ps_raw_begins(parts, '[')) {
+        ps_json_walk_init(&walk, parts);
+    }
+    while (ps_json_walk_element(&walk, &part)) {
+        if (!told && !is_true(ps_raw_member(part, "thought"))) {
+            told = true;
+            if (!say_logprobs(saying, logprobs)) {
+                return false;
+            }
+        }
+        if (!say_part(saying, part)) {
+            return false;
+        }
+    }
+    return told || say_logprobs(saying, logprobs);
 }
 
 /* ---- sources ---- */
@@ -397,8 +407,8 @@ static bool say_candidate(struct ps_gemini_decoder *decoder, struct ps_slice can
     if (decoder->choice_count <= saying.index) {
         decoder->choice_count = saying.index + 1;
     }
-    return say_logprobs(&saying, ps_raw_member(candidate, "logprobsResult")) &&
-           say_parts(&saying, ps_raw_member(ps_raw_member(candidate, "content"), "parts")) &&
+    return say_content(&saying, ps_raw_member(ps_raw_member(candidate, "content"), "parts"),
+                       ps_raw_member(candidate, "logprobsResult")) &&
            say_sources(&saying, ps_raw_member(candidate, "groundingMetadata")) &&
            note_end(&saying, candidate);
 }

@@ -302,6 +302,17 @@ static void test_parts(void **state)
          "text =ab\nfinish 1 STOP\nresult\ndone\n",
          PS_FAMILY_OPENAI},
         {PS_OP_CHAT, 0, JSON,
+         SAYS("{\"text\":\"hm\",\"thought\":true}," TEXT("a") "," TEXT("b"),
+              END("STOP") ",\"logprobsResult\":{\"chosenCandidates\":[{\"token\":\"ab\","
+                          "\"logProbability\":-0.5}]}") "}",
+         "start\nreasoning =hm\nlogprobs token=ab -0.50\ntext =a\ntext =b\n"
+         "finish 1 STOP\nresult\ndone\n",
+         PS_FAMILY_OPENAI},
+        {PS_OP_CHAT, 0, JSON,
+         SAYS("", END("STOP") ",\"logprobsResult\":{\"chosenCandidates\":[{\"token\":\"a\","
+                              "\"logProbability\":-0.5}]}") "}",
+         "start\nlogprobs token=a -0.50\nfinish 1 STOP\nresult\ndone\n", PS_FAMILY_OPENAI},
+        {PS_OP_CHAT, 0, JSON,
          SAYS(TEXT("a"), END("STOP") ",\"groundingMetadata\":{\"groundingChunks\":[{\"web\":{"
                                      "\"uri\":\"https://a.example\",\"title\":\"A\"}},{}]}") "}",
          "start\ntext =a\ncitation url=https://a.example title=A\nfinish 1 STOP\nresult\ndone\n",
