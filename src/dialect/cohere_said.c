@@ -44,28 +44,7 @@ bool ps_cohere_say_plan(struct ps_cohere_decoder *decoder, struct ps_slice plan)
 
 bool ps_cohere_say_call(struct ps_cohere_decoder *decoder, struct ps_slice call)
 {
-    struct ps_texts *texts = &decoder->texts;
-    struct ps_event_tool tool = {.custom = false};
-    struct ps_event event = {.kind = PS_EVENT_TOOL_CALL, .usage = PS_USAGE_NONE, .tool = &tool};
-    struct ps_slice function;
-    char id[64];
-
-    call = ps_raw_first(call);
-    function = ps_raw_member(call, "function");
-    if (!ps_raw_says(ps_raw_member(function, "name"))) {
-        return ps_texts_break(texts, "The provider sent a tool call without a name.");
-    }
-    if (!ps_texts_begin(texts, call.len)) {
-        return false;
-    }
-    tool.id = ps_texts_plain(texts, ps_raw_member(call, "id"));
-    if (tool.id.len == 0) {
-        tool.id = ps_decoder_call_id(&texts->base, id);
-    }
-    tool.name = ps_texts_plain(texts, ps_raw_member(function, "name"));
-    event.text = ps_texts_plain(texts, ps_raw_member(function, "arguments"));
-    event.block = decoder->calls++;
-    return ps_decoder_emit(&texts->base, &event);
+    return ps_texts_emit_call(&decoder->texts, decoder->calls++, ps_raw_first(call));
 }
 
 /* ---- citations ---- */

@@ -11,31 +11,6 @@
 
 /* ---- tools ---- */
 
-static bool say_call(struct ps_ollama_decoder *decoder, struct ps_slice call)
-{
-    struct ps_texts *texts = &decoder->texts;
-    struct ps_slice function = ps_raw_member(call, "function");
-    struct ps_slice arguments = ps_raw_member(function, "arguments");
-    struct ps_event_tool tool = {.custom = false};
-    struct ps_event event = {.kind = PS_EVENT_TOOL_CALL, .usage = PS_USAGE_NONE, .tool = &tool};
-    char id[64];
-
-    if (!ps_raw_says(ps_raw_member(function, "name"))) {
-        return ps_texts_break(texts, "The provider sent a tool call without a name.");
-    }
-    if (!ps_texts_begin(texts, call.len)) {
-        return false;
-    }
-    tool.id = ps_texts_plain(texts, ps_raw_member(call, "id"));
-    if (tool.id.len == 0) {
-        tool.id = ps_decoder_call_id(&texts->base, id);
-    }
-    tool.name = ps_texts_plain(texts, ps_raw_member(function, "name"));
-    event.text = ps_raw_begins(arguments, '{') ? arguments : ps_texts_plain(texts, arguments);
-    event.block = decoder->calls++;
-    return ps_decoder_emit(&texts->base, &event);
-}
-
 static bool say_calls(struct ps_ollama_decoder *decoder, struct ps_slice calls)
 {
     struct ps_json_walk walk;
@@ -46,7 +21,7 @@ static bool say_calls(struct ps_ollama_decoder *decoder, struct ps_slice calls)
     }
     ps_json_walk_init(&walk, calls);
     while (ps_json_walk_element(&walk, &call)) {
-        if (!say_call(decoder, call)) {
+        if (!ps_texts_emit_call(&decoder->texts, decoder->calls++, call)) {
             return false;
         }
     }

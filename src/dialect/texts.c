@@ -244,6 +244,30 @@ bool ps_texts_emit_text(struct ps_texts *texts, enum ps_event_kind kind, uint32_
     return ps_decoder_emit(&texts->base, &event);
 }
 
+bool ps_texts_emit_call(struct ps_texts *texts, uint32_t number, struct ps_slice call)
+{
+    struct ps_slice function = ps_raw_member(call, "function");
+    struct ps_slice arguments = ps_raw_member(function, "arguments");
+    struct ps_event_tool tool = {.custom = false};
+    struct ps_event event = {
+        .kind = PS_EVENT_TOOL_CALL, .block = number, .usage = PS_USAGE_NONE, .tool = &tool};
+    char id[64];
+
+    if (!ps_raw_says(ps_raw_member(function, "name"))) {
+        return ps_texts_break(texts, "The provider sent a tool call without a name.");
+    }
+    if (!ps_texts_begin(texts, call.len)) {
+        return false;
+    }
+    tool.id = ps_texts_plain(texts, ps_raw_member(call, "id"));
+    if (tool.id.len == 0) {
+        tool.id = ps_decoder_call_id(&texts->base, id);
+    }
+    tool.name = ps_texts_plain(texts, ps_raw_member(function, "name"));
+    event.text = ps_raw_begins(arguments, '{') ? arguments : ps_texts_plain(texts, arguments);
+    return ps_decoder_emit(&texts->base, &event);
+}
+
 bool ps_texts_emit_usage(struct ps_texts *texts, const struct ps_usage *usage)
 {
     struct ps_event event = {.kind = PS_EVENT_USAGE, .usage = *usage};

@@ -10,9 +10,9 @@
 #include "penstock/base/sse.h"
 
 /*
- * What decoders share of families that have no door of their own, so that their answers are always
- * translated: an answer is a number of JSON texts, the events or lines of a stream or one whole,
- * and each is checked and handed over in one piece.
+ * What decoders share whose answers are a number of JSON texts, the events or lines of a stream or
+ * one whole: each is checked and handed over in one piece. Where an answer is relayed, its bytes go
+ * along.
  *
  * A stream's last text is said by on_text, with DONE or a FAULT; an end without one of them is
  * broken off. A whole answer is gathered, scanned as it comes and handed to on_whole, which says
@@ -62,6 +62,9 @@ bool ps_texts_emit_text(struct ps_texts *texts, enum ps_event_kind kind, uint32_
                         struct ps_slice raw);
 bool ps_texts_emit_usage(struct ps_texts *texts, const struct ps_usage *usage);
 bool ps_texts_emit_finish(struct ps_texts *texts, enum ps_finish finish, struct ps_slice word);
+/* A call that comes whole: {"id":…,"function":{"name":…,"arguments":…}}, the arguments an object or
+ * a string, the id perhaps missing. `number`: which of the answer's it is. */
+bool ps_texts_emit_call(struct ps_texts *texts, uint32_t number, struct ps_slice call);
 /* Vectors of an array, from the first input on. */
 bool ps_texts_emit_vectors(struct ps_texts *texts, struct ps_slice array);
 /* With decoder->base.fault set; returns false. */
