@@ -106,6 +106,9 @@ int ps_generate_writer_event(struct ps_writer *writer, const struct ps_event *ev
 void ps_generate_writer_end(struct ps_writer *writer, const struct ps_answer_info *info,
                             struct ps_buf *out);
 
+/* `key` and a count; null: it is not known. */
+void ps_generate_count(struct ps_buf *out, const char *key, int64_t count);
+
 /* ---- generate_sglang_writer.c ---- */
 
 /* The member meta_info, a comma before it; `total_us` below 0: not known yet. */

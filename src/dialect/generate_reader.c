@@ -275,17 +275,8 @@ static int take_pieces(const struct ps_generate_reader *reader, struct ps_genera
 
 static int take_model(const struct ps_generate_reader *reader, struct ps_fault *ret_fault)
 {
-    struct ps_request *request = reader->base.request;
-    const struct ps_field *found = &reader->fields.found[MODEL];
-
-    if (found->span.end != 0) {
-        request->model_span = found->span;
-        request->model = ps_fields_model(found, request->body, reader->base.arena);
-        if (request->model.ptr == NULL) {
-            return ps_body_out_of_memory(ret_fault);
-        }
-    }
-    return 0;
+    return ps_fields_take_model(&reader->fields.found[MODEL], reader->base.request,
+                                reader->base.arena, ret_fault);
 }
 
 /* What goes on in another shape: names that we do not know are no mistake there. */

@@ -6,16 +6,6 @@
  * every event all that was said so far, which they cut themselves; so the text is held, escaped.
  */
 
-static void write_count(struct ps_buf *out, const char *key, int64_t count)
-{
-    ps_buf_cstr(out, key);
-    if (count >= 0) {
-        ps_buf_int(out, count);
-    } else {
-        ps_buf_cstr(out, "null");
-    }
-}
-
 static void write_finish(const struct ps_generate_writer *writer, struct ps_buf *out)
 {
     bool cut = strcmp(writer->finish, "length") == 0;
@@ -26,7 +16,7 @@ static void write_finish(const struct ps_generate_writer *writer, struct ps_buf 
     }
     ps_buf_cstr(out, cut ? "{\"type\":\"length\"" : "{\"type\":\"stop\"");
     if (cut && writer->usage.output >= 0) {
-        write_count(out, ",\"length\":", writer->usage.output);
+        ps_generate_count(out, ",\"length\":", writer->usage.output);
     } else if (!cut && writer->stop_len > 0) {
         ps_buf_cstr(out, ",\"matched\":");
         ps_buf_json(out, ps_slice(writer->stop, writer->stop_len));
@@ -43,9 +33,9 @@ void ps_generate_sglang_meta(const struct ps_generate_writer *writer, int64_t to
     ps_buf_json(out, writer->base.options.id);
     ps_buf_cstr(out, ",\"finish_reason\":");
     write_finish(writer, out);
-    write_count(out, ",\"prompt_tokens\":", usage->input);
-    write_count(out, ",\"completion_tokens\":", usage->output);
-    write_count(out, ",\"cached_tokens\":", usage->cached > 0 ? usage->cached : 0);
+    ps_generate_count(out, ",\"prompt_tokens\":", usage->input);
+    ps_generate_count(out, ",\"completion_tokens\":", usage->output);
+    ps_generate_count(out, ",\"cached_tokens\":", usage->cached > 0 ? usage->cached : 0);
     if (total_us >= 0) {
         ps_buf_printf(out, ",\"e2e_latency\":%lld.%06d", (long long)(total_us / 1000000),
                       (int)(total_us % 1000000));

@@ -109,7 +109,7 @@ int ps_generate_writer_event(struct ps_writer *base, const struct ps_event *even
 
 /* ---- the end ---- */
 
-static void write_count(struct ps_buf *out, const char *key, int64_t count)
+void ps_generate_count(struct ps_buf *out, const char *key, int64_t count)
 {
     ps_buf_cstr(out, key);
     if (count >= 0) {
@@ -132,9 +132,9 @@ static void write_usage(const struct ps_generate_writer *writer, struct ps_buf *
         ps_buf_cstr(out, "null");
         return;
     }
-    write_count(out, "{\"prompt_tokens\":", usage.input);
-    write_count(out, ",\"completion_tokens\":", usage.output);
-    write_count(out, ",\"total_tokens\":", usage.total);
+    ps_generate_count(out, "{\"prompt_tokens\":", usage.input);
+    ps_generate_count(out, ",\"completion_tokens\":", usage.output);
+    ps_generate_count(out, ",\"total_tokens\":", usage.total);
     ps_buf_byte(out, '}');
 }
 
