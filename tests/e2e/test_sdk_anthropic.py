@@ -12,6 +12,7 @@ from support import anthropic_fake as claude
 from support import fake as up
 from support.gateway import Gateway, config
 from support.local import SKY, SKY_ANSWER, local, needs_llama, nothing_left
+from support.shared import shared
 
 PIXEL = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -19,18 +20,8 @@ PIXEL = (
 USER = [{"role": "user", "content": "hi"}]
 
 
-@pytest.fixture(scope="module")
-def own():
-    """(fake of Anthropic's API, gateway)"""
-    with up.Fake() as fake, Gateway(claude.anthropic_config(fake)) as gateway:
-        yield fake, gateway
-
-
-@pytest.fixture(scope="module")
-def other():
-    """(fake of OpenAI's API, gateway)"""
-    with up.Fake() as fake, Gateway(config(fake)) as gateway:
-        yield fake, gateway
+own = shared(claude.anthropic_config)
+other = shared(config)
 
 
 def client_of(gateway, **more):

@@ -19,6 +19,7 @@ from support import cohere_fake as co
 from support import fake as up
 from support.gateway import UPSTREAM_KEY, Gateway, config
 from support.local import SKY, SKY_ANSWER, local, needs_llama, nothing_left
+from support.shared import asking, shared
 
 HI = [{"role": "user", "content": "hi"}]
 TOOL = {
@@ -44,44 +45,12 @@ def client_of(gateway, api_key="client-key"):
     return ClientV2(base_url=gateway.url, api_key=api_key, timeout=30, max_retries=0)
 
 
-def through(settings):
-    with up.Fake() as fake, Gateway(settings(fake)) as gateway:
-        yield client_of(gateway), fake
-
-
-@pytest.fixture(scope="module")
-def at_cohere():
-    yield from through(cohere_config)
-
-
-@pytest.fixture(scope="module")
-def at_openai():
-    yield from through(config)
-
-
-@pytest.fixture(scope="module")
-def at_anthropic():
-    yield from through(claude.anthropic_config)
-
-
-@pytest.fixture
-def same(at_cohere):
-    at_cohere[1].forget()
-    return at_cohere
-
-
-@pytest.fixture
-def openai(at_openai):
-    at_openai[1].forget()
-    return at_openai
-
-
-@pytest.fixture
-def anthropic(at_anthropic):
-    client, fake = at_anthropic
-    fake.forget()
-    fake.always(claude.answer)
-    return client, fake
+at_cohere = shared(cohere_config)
+at_openai = shared(config)
+at_anthropic = shared(claude.anthropic_config)
+same = asking("at_cohere", client_of)
+openai = asking("at_openai", client_of)
+anthropic = asking("at_anthropic", client_of, claude.answer)
 
 
 def kinds(events):

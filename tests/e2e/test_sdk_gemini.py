@@ -16,6 +16,7 @@ from support import fake as up
 from support import gemini_fake as google
 from support.gateway import UPSTREAM_KEY, Gateway, config
 from support.local import SKY, SKY_ANSWER, local, needs_llama, nothing_left
+from support.shared import asking, fresh, shared
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -33,52 +34,17 @@ TOOLS = [types.Tool(function_declarations=[WEATHER])]
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": ["integer", "null"]}}}
 
 
-@pytest.fixture(scope="module")
-def own():
-    """(fake of Google's API, gateway)"""
-    with up.Fake() as fake, Gateway(google.gemini_config(fake)) as gateway:
-        yield fake, gateway
-
-
-@pytest.fixture(scope="module")
-def other():
-    """(fake of OpenAI's API, gateway)"""
-    with up.Fake() as fake, Gateway(config(fake)) as gateway:
-        yield fake, gateway
-
-
-@pytest.fixture(scope="module")
-def third():
-    """(fake of Anthropic's API, gateway)"""
-    with up.Fake() as fake, Gateway(claude.anthropic_config(fake)) as gateway:
-        yield fake, gateway
-
-
 def client_of(gateway, key="client-key", **more):
     options = types.HttpOptions(base_url=gateway.url, timeout=30_000, **more)
     return genai.Client(api_key=key, http_options=options, vertexai=False)
 
 
-def fresh(pair, answer):
-    fake, gateway = pair
-    fake.forget()
-    fake.always(answer)
-    return client_of(gateway), fake
-
-
-@pytest.fixture
-def same(own):
-    return fresh(own, google.converse)
-
-
-@pytest.fixture
-def translated(other):
-    return fresh(other, up.answer)
-
-
-@pytest.fixture
-def across(third):
-    return fresh(third, claude.answer)
+own = shared(google.gemini_config)
+other = shared(config)
+third = shared(claude.anthropic_config)
+same = asking("own", client_of, google.converse)
+translated = asking("other", client_of)
+across = asking("third", client_of, claude.answer)
 
 
 def ask(client, contents="hi", model="m", **more):
@@ -185,7 +151,7 @@ def test_an_upstreams_error(same):
 
 @pytest.mark.parametrize("how", ["error", "cut"])
 def test_a_stream_that_breaks(own, how):
-    client, fake = fresh(own, google.converse)
+    client, fake = fresh(own, client_of, google.converse)
     gate = up.Gate()
     wrong = up.event({"error": {"code": 503, "message": "Overloaded.", "status": "UNAVAILABLE"}})
     begun = up.event(google.answer({"text": "Hel"}, finish=None))

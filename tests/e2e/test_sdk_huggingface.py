@@ -21,6 +21,7 @@ from support import fake as up
 from support.gateway import Gateway, config, provider
 from support.local import SKY, SKY_ANSWER, local, needs_llama, nothing_left
 from support.probed import WithHealth
+from support.shared import shared
 from support.tgi_fake import end, token
 
 KEY = "sk-alice-0123456789"
@@ -39,16 +40,8 @@ def tgi_config(fake):
     return config(fake, providers={"up": provider(fake, dialect="tgi", base_url=url)})
 
 
-@pytest.fixture(scope="module")
-def own():
-    with WithHealth("/health") as fake, Gateway(tgi_config(fake)) as gateway:
-        yield fake, gateway
-
-
-@pytest.fixture(scope="module")
-def other():
-    with up.Fake() as fake, Gateway(config(fake)) as gateway:
-        yield fake, gateway
+own = shared(tgi_config, lambda: WithHealth("/health"))
+other = shared(config)
 
 
 def client_of(gateway, path="", token="client-key"):

@@ -16,6 +16,7 @@ from support import fake as up
 from support import ollama_fake as own
 from support.gateway import UPSTREAM_KEY, Gateway, config
 from support.local import SKY, SKY_ANSWER, local, needs_llama, nothing_left
+from support.shared import asking, shared
 
 HI = [{"role": "user", "content": "hi"}]
 PICTURE = b"\x89PNG\r\n\x1a\n and more"
@@ -41,49 +42,17 @@ def ollama_config(fake, **over):
 
 
 def client_of(gateway, **headers):
-    return Client(host=gateway.url, timeout=30, headers=headers)
+    client = Client(host=gateway.url, timeout=30, headers=headers)
+    client.url = gateway.url
+    return client
 
 
-def through(settings):
-    with up.Fake() as fake, Gateway(settings(fake)) as gateway:
-        client = client_of(gateway)
-        client.url = gateway.url
-        yield client, fake
-
-
-@pytest.fixture(scope="module")
-def at_ollama():
-    yield from through(ollama_config)
-
-
-@pytest.fixture(scope="module")
-def at_openai():
-    yield from through(config)
-
-
-@pytest.fixture(scope="module")
-def at_anthropic():
-    yield from through(claude.anthropic_config)
-
-
-@pytest.fixture
-def same(at_ollama):
-    at_ollama[1].forget()
-    return at_ollama
-
-
-@pytest.fixture
-def openai(at_openai):
-    at_openai[1].forget()
-    return at_openai
-
-
-@pytest.fixture
-def anthropic(at_anthropic):
-    client, fake = at_anthropic
-    fake.forget()
-    fake.always(claude.answer)
-    return client, fake
+at_ollama = shared(ollama_config)
+at_openai = shared(config)
+at_anthropic = shared(claude.anthropic_config)
+same = asking("at_ollama", client_of)
+openai = asking("at_openai", client_of)
+anthropic = asking("at_anthropic", client_of, claude.answer)
 
 
 def text_of(parts):
