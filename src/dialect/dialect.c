@@ -204,6 +204,7 @@ struct ps_decoder *ps_decoder_new(const struct ps_dialect *dialect,
         return NULL;
     }
     decoder->dialect = dialect;
+    decoder->maker = ps_dialect_of_family(dialect->family)->name;
     decoder->options = *options;
     decoder->options.content_type = PS_SLICE_NONE;
     decoder->options.id = PS_SLICE_NONE;
@@ -267,7 +268,7 @@ const struct ps_fault *ps_decoder_fault(const struct ps_decoder *decoder)
 bool ps_decoder_emit(struct ps_decoder *decoder, struct ps_event *event)
 {
     event->raw = decoder->raw;
-    event->maker = ps_dialect_of_family(decoder->dialect->family)->name;
+    event->maker = decoder->maker;
     decoder->told += decoder->raw.len;
     event->withheld = decoder->withheld && decoder->raw.len > 0;
     decoder->raw = PS_SLICE_NONE;

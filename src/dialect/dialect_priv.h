@@ -27,6 +27,7 @@ struct ps_reader {
 
 struct ps_decoder {
     const struct ps_dialect *dialect;
+    const char *maker;                 /* of its events: the name of its family's first row */
     struct ps_decoder_options options; /* content_type is not kept; `id` is copied to id_text */
     char id_text[40];
     uint32_t made_ids; /* so far */

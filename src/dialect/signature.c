@@ -342,15 +342,11 @@ static int write_thought(struct ps_writer *writer, const struct ps_event *event,
     return writer->dialect->writer_event(writer, &copy, out, ret_fault);
 }
 
-/* What is signed in it, and how; empty: nothing, or by the client's own family. */
-static struct ps_slice signature_of(const struct ps_writer *writer, const struct ps_event *event,
-                                    enum kind *ret_kind)
+/* What is signed in it, and how; empty: nothing. */
+static struct ps_slice signed_in(const struct ps_event *event, enum kind *ret_kind)
 {
     const struct ps_event_thought *thought = event->thought;
 
-    if (event->maker == NULL || strcmp(event->maker, writer->dialect->name) == 0) {
-        return PS_SLICE_NONE;
-    }
     if (event->kind == PS_EVENT_TOOL_CALL && event->tool != NULL) {
         *ret_kind = KIND_CALL;
         return event->tool->signature;
@@ -362,15 +358,20 @@ static struct ps_slice signature_of(const struct ps_writer *writer, const struct
     return thought->redacted.len > 0 ? thought->redacted : thought->signature;
 }
 
+static bool is_by_door(const struct ps_writer *writer, const struct ps_event *event)
+{
+    return event->maker == NULL || strcmp(event->maker, writer->dialect->name) == 0;
+}
+
 int ps_signature_write(struct ps_writer *writer, const struct ps_event *event, struct ps_buf *out,
                        struct ps_fault *ret_fault)
 {
     enum kind kind = KIND_THOUGHT;
-    struct ps_slice signature = signature_of(writer, event, &kind);
+    struct ps_slice signature = signed_in(event, &kind);
     struct ps_buf tagged;
     int rc;
 
-    if (signature.len == 0) {
+    if (signature.len == 0 || is_by_door(writer, event)) {
         return writer->dialect->writer_event(writer, event, out, ret_fault);
     }
     write_tagged(writer, event->maker, kind, signature, &tagged);
