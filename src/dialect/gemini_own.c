@@ -14,8 +14,9 @@ struct own {
     const struct ps_request *request;
     struct ps_arena *arena;
     struct ps_fault *fault;
-    struct ps_slice name; /* the target's, as JSON: "models/x" */
-    struct ps_buf edits;  /* struct ps_edit, in order */
+    struct ps_slice model; /* the target's */
+    struct ps_slice name;  /* as JSON, "models/x"; only where a body says it */
+    struct ps_buf edits;   /* struct ps_edit, in order */
 };
 
 static int out_of_memory(struct own *own)
@@ -23,10 +24,10 @@ static int out_of_memory(struct own *own)
     return ps_body_out_of_memory(own->fault);
 }
 
-static int quote_name(struct own *own, struct ps_slice model)
+static int quote_name(struct own *own)
 {
-    bool has_prefix = ps_slice_starts(model, PS_SLICE_LIT("models/")) ||
-                      ps_slice_starts(model, PS_SLICE_LIT("tunedModels/"));
+    bool has_prefix = ps_slice_starts(own->model, PS_SLICE_LIT("models/")) ||
+                      ps_slice_starts(own->model, PS_SLICE_LIT("tunedModels/"));
     struct ps_json_out out;
     struct ps_buf buf;
 
@@ -34,7 +35,7 @@ static int quote_name(struct own *own, struct ps_slice model)
     out = ps_json_out(&buf);
     ps_out_string_begin(&out);
     ps_out_string_plain(&out, has_prefix ? PS_SLICE_NONE : PS_SLICE_LIT("models/"));
-    ps_out_string_text(&out, model);
+    ps_out_string_text(&out, own->model);
     ps_out_string_end(&out);
     if (!buf.failed) {
         own->name = ps_arena_copy(own->arena, ps_buf_view(&buf));
@@ -45,6 +46,7 @@ static int quote_name(struct own *own, struct ps_slice model)
 
 /* ---- the body ---- */
 
+/* In order, wherever in the body the model's name stands. */
 static void add_edit(struct own *own, uint64_t start, uint64_t len, struct ps_slice text)
 {
     const struct ps_edit edit = {start, start + len, text};
@@ -79,7 +81,7 @@ static int edit_one(struct own *own)
         return 0;
     }
     raw = ps_body_piece(own->request->body, span, own->arena);
-    if (raw.ptr == NULL) {
+    if (raw.ptr == NULL || quote_name(own) != 0) {
         return out_of_memory(own);
     }
     edit_name(own, raw, span.start);
@@ -158,7 +160,7 @@ static int edit(struct own *own)
     bool batch = (own->request->shape & PS_GEMINI_BATCH) != 0;
     struct ps_slice body;
 
-    if (!batch && edit_one(own) != 0) {
+    if (batch ? quote_name(own) != 0 : edit_one(own) != 0) {
         return -1;
     }
     if (!batch && !ps_own_holds(chain, tag)) {
@@ -212,10 +214,10 @@ static const char *method_of(const struct ps_request *request)
 }
 
 /* Of the query only the form of a stream goes up: it may hold the client's key. */
-static int set_path(struct own *own, const struct ps_encode_options *options, struct ps_slice model,
-                    bool events, struct ps_encoded *ret)
+static int set_path(struct own *own, const struct ps_encode_options *options, bool events,
+                    struct ps_encoded *ret)
 {
-    struct ps_slice resource = ps_gemini_resource(model, own->arena);
+    struct ps_slice resource = ps_gemini_resource(own->model, own->arena);
     char *path;
 
     if (resource.ptr == NULL) {
@@ -235,7 +237,7 @@ int ps_gemini_own(const struct ps_request *request, const struct ps_encode_optio
                   struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault)
 {
     struct ps_slice model = options->model.len > 0 ? options->model : request->model;
-    struct own own = {.request = request, .arena = arena, .fault = ret_fault};
+    struct own own = {.request = request, .arena = arena, .fault = ret_fault, .model = model};
     bool events = request->stream && (request->shape & PS_GEMINI_ARRAY) == 0;
     int rc;
 
@@ -251,9 +253,7 @@ int ps_gemini_own(const struct ps_request *request, const struct ps_encode_optio
                             "The provider of this model needs its name.");
     }
     ps_buf_init(&own.edits, PS_NEUTRAL_MESSAGES * sizeof(struct ps_edit));
-    rc = set_path(&own, options, model, events, ret) != 0 || quote_name(&own, model) != 0
-             ? -1
-             : write_body(&own, ret);
+    rc = set_path(&own, options, events, ret) != 0 ? -1 : write_body(&own, ret);
     ps_buf_deinit(&own.edits);
     return rc;
 }
