@@ -52,12 +52,12 @@ static inline void rig_mix_parts(struct rig_told *told, const struct ps_event *e
         rig_mix_slice(told, event->citation->url);
         rig_mix_slice(told, event->citation->title);
         rig_mix_slice(told, event->citation->quote);
-    } else if (event->kind == PS_EVENT_MEDIA) {
+    } else if (event->kind == PS_EVENT_MEDIA && event->media != NULL) {
         rig_mix_slice(told, event->media->media_type);
         rig_mix_slice(told, event->media->data);
     } else if (event->kind == PS_EVENT_EMBEDDING && event->vector != NULL) {
         rig_mix(&told->events, event->vector, event->dimensions * sizeof(*event->vector));
-    } else if (event->kind == PS_EVENT_SCORE) {
+    } else if (event->kind == PS_EVENT_SCORE && event->score != NULL) {
         rig_mix_slice(told, event->score->number);
     } else if (event->kind == PS_EVENT_LOGPROBS) {
         rig_mix_slice(told, event->logprob.token);

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "penstock/base/json_scan.h"
-#include "penstock/dialect/dialect.h"
-
-#include <stdlib.h>
+#include "decoder_rig.h"
 
 /*
  * First byte: how the answer is read; the rest: the answer. Fed whole and in pieces of the size
@@ -16,15 +13,11 @@
 static const char *const types[] = {"text/event-stream", "application/json", "audio/mpeg", ""};
 
 struct outcome {
-    enum ps_decode result;
-    enum ps_fault_kind fault;
-    uint64_t events; /* a hash of what was told */
-    size_t count;
+    struct rig_told told;
     const char *body;
     size_t body_len;
     size_t raw_len; /* bytes of the body that were in raws */
     bool fields;
-    bool ended;
     struct ps_writer *writers[WRITERS]; /* NULL: none for this operation */
     struct ps_buf written[WRITERS];
 };
@@ -110,22 +103,12 @@ static void write_event(struct outcome *out, const struct ps_event *event)
     }
 }
 
-static void mix(struct outcome *out, const void *ptr, size_t len)
-{
-    const unsigned char *bytes = ptr;
-
-    for (size_t i = 0; i < len; i++) {
-        out->events = (out->events ^ bytes[i]) * UINT64_C(0x100000001b3);
-    }
-}
-
 static bool on_event(void *arg, const struct ps_event *event)
 {
     struct outcome *out = arg;
-
     bool half = event->kind == PS_EVENT_OPAQUE && ps_slice_eq(event->raw, PS_SLICE_LIT("\n"));
 
-    if (out->ended && !half) {
+    if (out->told.ended && !half) {
         abort(); /* nothing follows the end but the rest of a CRLF that was cut */
     }
     if (!out->fields && event->raw.len > 0) {
@@ -135,31 +118,17 @@ static bool on_event(void *arg, const struct ps_event *event)
         }
         out->raw_len += event->raw.len;
     }
-    out->ended = out->ended || event->kind == PS_EVENT_DONE || event->kind == PS_EVENT_FAULT;
+    out->told.ended =
+        out->told.ended || event->kind == PS_EVENT_DONE || event->kind == PS_EVENT_FAULT;
     if (event->kind == PS_EVENT_OPAQUE || event->kind == PS_EVENT_PING) {
         return true; /* their number depends on the cuts */
     }
     write_event(out, event);
-    out->count++;
-    if (event->kind == PS_EVENT_TOOL_CALL && event->tool != NULL) {
-        mix(out, event->tool->id.ptr, event->tool->id.len);
-        mix(out, event->tool->name.ptr, event->tool->name.len);
-        mix(out, &event->block, sizeof(event->block));
-    } else if (event->kind == PS_EVENT_CITATION && event->citation != NULL) {
-        mix(out, event->citation->url.ptr, event->citation->url.len);
-    }
-    mix(out, &event->kind, sizeof(event->kind));
-    mix(out, &event->choice, sizeof(event->choice));
-    mix(out, event->text.ptr, event->text.len);
-    mix(out, &event->usage, sizeof(event->usage));
-    mix(out, event->finish_text.ptr, event->finish_text.len);
-    if (event->fault != NULL) {
-        mix(out, event->fault->message, strlen(event->fault->message));
-    }
+    rig_mix_event(&out->told, event);
     return true;
 }
 
-static void run(uint8_t how, const char *ptr, size_t len, size_t step, struct outcome *out)
+static struct rig_told run(uint8_t how, const char *ptr, size_t len, size_t step)
 {
     struct ps_decoder_options options = {
         .operation = (enum ps_operation)(how % PS_OP_COUNT),
@@ -169,53 +138,20 @@ static void run(uint8_t how, const char *ptr, size_t len, size_t step, struct ou
         .content_type = ps_slice_cstr(types[how >> 6]),
         .event_bytes = 16384,
     };
+    struct outcome out = {.body = ptr, .body_len = len, .fields = options.fields};
     struct ps_arena arena;
-    struct ps_decoder *decoder;
 
-    *out = (struct outcome){.body = ptr, .body_len = len, .fields = options.fields};
     ps_arena_init(&arena, 65536);
-    begin_writers(out, options.operation, &arena);
-    decoder = ps_decoder_new(ps_dialect_find("openai"), &options, &arena, on_event, out);
-    if (decoder == NULL) {
-        abort();
-    }
-    for (size_t at = 0; at < len && out->result == PS_DECODE_OK; at += step) {
-        out->result = ps_decoder_feed(decoder, ptr + at, step < len - at ? step : len - at);
-    }
-    if (out->result == PS_DECODE_OK) {
-        out->result = ps_decoder_finish(decoder);
-    }
-    if (out->result == PS_DECODE_BROKEN) {
-        out->fault = ps_decoder_fault(decoder)->kind;
-        if (out->fault == PS_FAULT_NONE || ps_decoder_fault(decoder)->message[0] == '\0') {
-            abort();
-        }
-    } else if (!out->ended) {
-        abort(); /* a good answer has an end */
-    }
-    ps_decoder_free(decoder);
-    end_writers(out, options.operation);
+    begin_writers(&out, options.operation, &arena);
+    rig_feed(ps_decoder_new(ps_dialect_find("openai"), &options, &arena, on_event, &out), ptr, len,
+             step, &out.told);
+    end_writers(&out, options.operation);
     ps_arena_deinit(&arena);
+    return out.told;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static bool ready;
-    struct outcome whole;
-    struct outcome pieces;
-
-    if (!ready && ps_dialect_global_init() != 0) {
-        abort();
-    }
-    ready = true;
-    if (size < 2) {
-        return 0;
-    }
-    run(data[0], (const char *)data + 2, size - 2, SIZE_MAX / 2, &whole);
-    run(data[0], (const char *)data + 2, size - 2, (size_t)data[1] % 64 + 1, &pieces);
-    if (whole.result != pieces.result || whole.fault != pieces.fault ||
-        whole.count != pieces.count || whole.events != pieces.events) {
-        abort();
-    }
+    (void)rig_fuzz(data, size, run);
     return 0;
 }
