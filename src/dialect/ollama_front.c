@@ -271,6 +271,9 @@ static int read_embedding(struct in *in, bool older)
 {
     enum field field = older ? PROMPT : INPUT;
 
+    if (older && ps_raw_begins(raw_of(in, field), '[')) {
+        return ps_build_expected(&in->build, NULL, fields[field].name, "a string"); /* one vector */
+    }
     return ps_build_inputs(&in->build, fields[field].name, raw_of(in, field)) != 0
                ? -1
                : ps_build_int(&in->build, NULL, "dimensions", raw_of(in, DIMENSIONS), 1, INT32_MAX,

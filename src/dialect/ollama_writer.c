@@ -231,7 +231,7 @@ static void say_image(struct ps_ollama_writer *writer, const struct ps_event_med
     }
 }
 
-/* NULL: too many, or it never began. */
+/* NULL: it never began, or `calls` has failed. */
 static struct ps_ollama_call *call_of(struct ps_ollama_writer *writer, const struct ps_event *event)
 {
     struct ps_ollama_call call = {.block = event->block};
@@ -244,7 +244,7 @@ static struct ps_ollama_call *call_of(struct ps_ollama_writer *writer, const str
             return &calls[i - 1];
         }
     }
-    if (event->tool == NULL || event->tool->name.len == 0 || count == PS_OLLAMA_CALLS) {
+    if (event->tool == NULL || event->tool->name.len == 0) {
         return NULL;
     }
     ps_buf_init(&call.head, writer->base.options.max_bytes);
@@ -325,6 +325,10 @@ static int check_held(const struct ps_ollama_writer *writer, const struct ps_eve
     }
     if (!failed && held <= max) {
         return 0;
+    }
+    if (writer->calls.failed && count == PS_OLLAMA_CALLS) {
+        return ps_fault_set(ret_fault, PS_FAULT_UPSTREAM_BROKEN, NULL,
+                            "The model calls more tools at once than the gateway can hold.");
     }
     if (held <= max && event->text.len > 0 && event->text.len <= max - held) {
         return ps_fault_set(ret_fault, PS_FAULT_NO_MEMORY, NULL,

@@ -317,6 +317,7 @@ static void asks_for_vectors(void **state)
         REFUSED("/api/embed", "{\"input\":[\"a\",7]}", "input[1]", BAD_FIELD),
         REFUSED("/api/embed", "{\"input\":\"a\",\"dimensions\":0}", "dimensions", BAD_FIELD),
         REFUSED("/api/embeddings", "{\"input\":\"a\"}", "prompt", MISSING_FIELD),
+        REFUSED("/api/embeddings", "{\"prompt\":[\"a\",\"b\"]}", "prompt", BAD_FIELD),
         REFUSED("/api/show", "{\"model\":\"m\"}", "", UNSUPPORTED_OPERATION),
     };
 
@@ -747,6 +748,26 @@ static void holds_no_more_than_it_may(void **state)
     }
 }
 
+/* Left out, a call would be one that the model never made. */
+static void refuses_more_calls_than_it_holds(void **state)
+{
+    static const struct ps_event_tool f = {.id = PS_SLICE_INIT("t"), .name = PS_SLICE_INIT("f")};
+    struct ps_event call = {.kind = PS_EVENT_TOOL_CALL, .tool = &f, .text = PS_SLICE_INIT("{}")};
+
+    (void)state;
+    for (int mode = PS_WRITER_WHOLE; mode <= PS_WRITER_STREAM; mode++) {
+        struct front front;
+
+        front_init(&front, CHAT, (enum ps_writer_mode)mode, 1u << 20);
+        for (call.block = 0; call.block < 128; call.block++) {
+            assert_true(tell(&front, call));
+        }
+        assert_false(tell(&front, call));
+        assert_int_equal(front.fault.kind, PS_FAULT_UPSTREAM_BROKEN);
+        front_deinit(&front);
+    }
+}
+
 static void writes_faults_and_models(void **state)
 {
     const struct ps_dialect *dialect = ps_dialect_of_family(PS_FAMILY_OLLAMA);
@@ -891,6 +912,7 @@ int main(void)
         cmocka_unit_test(writes_logprobs),
         cmocka_unit_test(writes_vectors),
         cmocka_unit_test(holds_no_more_than_it_may),
+        cmocka_unit_test(refuses_more_calls_than_it_holds),
         cmocka_unit_test(writes_faults_and_models),
         cmocka_unit_test(taps_what_it_relays),
     };
