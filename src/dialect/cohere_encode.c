@@ -13,28 +13,6 @@ static bool is_named(const struct ps_neutral *neutral, const struct ps_neutral_t
     return neutral->tool_choice != PS_CHOICE_NAMED || ps_raw_same(tool->name, neutral->tool_name);
 }
 
-static int write_tool(struct ps_encode *encode, const struct ps_neutral_tool *tool)
-{
-    struct ps_json_out *out = &encode->out;
-
-    if (tool->kind != PS_TOOL_FUNCTION) {
-        return ps_encode_unsupported_at(encode, &tool->at, "type");
-    }
-    ps_out_open(out, '{');
-    ps_out_member_cstr(out, "type", "function");
-    ps_out_key(out, "function");
-    ps_out_open(out, '{');
-    ps_out_member(out, "name", tool->name);
-    ps_out_member(out, "description", tool->description);
-    ps_out_member(out, "parameters",
-                  tool->parameters.len > 0
-                      ? tool->parameters
-                      : PS_SLICE_LIT("{\"type\":\"object\",\"properties\":{}}"));
-    ps_out_close(out, '}');
-    ps_out_close(out, '}');
-    return ps_drop_raw(encode, "cache_control", tool->cache_control);
-}
-
 /* No single one can be named there: it is the only one that is offered then. */
 static int write_choice(struct ps_encode *encode)
 {
@@ -68,7 +46,7 @@ static int write_tools(struct ps_encode *encode)
             continue;
         }
         strict = strict || tool->strict == PS_TRI_YES;
-        if (write_tool(encode, tool) != 0) {
+        if (ps_encode_function(encode, tool) != 0) {
             return -1;
         }
     }

@@ -139,6 +139,9 @@ int ps_encode_clamped(struct ps_encode *encode, const char *name, struct ps_slic
  */
 size_t ps_encode_tool_count(const struct ps_encode *encode);
 
+/* A tool as {"type":"function","function":{…}}, all but `strict`; encode_rest.c. */
+int ps_encode_function(struct ps_encode *encode, const struct ps_neutral_tool *tool);
+
 /* Text parts of a message as one JSON string, a line break between them; other parts are skipped.
  */
 void ps_encode_joined_text(struct ps_json_out *out, const struct ps_neutral_part *parts,

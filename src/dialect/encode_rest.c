@@ -80,6 +80,28 @@ int ps_encode_all_extras(struct ps_encode *encode)
     return encode->settings->self_hosted ? ps_encode_extras(encode) : ps_drop_extras(encode);
 }
 
+int ps_encode_function(struct ps_encode *encode, const struct ps_neutral_tool *tool)
+{
+    struct ps_json_out *out = &encode->out;
+
+    if (tool->kind != PS_TOOL_FUNCTION) {
+        return ps_encode_unsupported_at(encode, &tool->at, "type");
+    }
+    ps_out_open(out, '{');
+    ps_out_member_cstr(out, "type", "function");
+    ps_out_key(out, "function");
+    ps_out_open(out, '{');
+    ps_out_member(out, "name", tool->name);
+    ps_out_member(out, "description", tool->description);
+    ps_out_member(out, "parameters",
+                  tool->parameters.len > 0
+                      ? tool->parameters
+                      : PS_SLICE_LIT("{\"type\":\"object\",\"properties\":{}}"));
+    ps_out_close(out, '}');
+    ps_out_close(out, '}');
+    return ps_drop_raw(encode, "cache_control", tool->cache_control);
+}
+
 int ps_encode_operation(struct ps_encode *encode, const struct ps_encode_operation *operations,
                         const char **ret_path)
 {

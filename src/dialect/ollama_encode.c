@@ -140,27 +140,10 @@ static void write_options(struct ps_encode *encode)
 
 static int write_tool(struct ps_encode *encode, const struct ps_neutral_tool *tool)
 {
-    struct ps_json_out *out = &encode->out;
-
-    if (tool->kind != PS_TOOL_FUNCTION) {
-        return ps_encode_unsupported_at(encode, &tool->at, "type");
-    }
-    ps_out_open(out, '{');
-    ps_out_member_cstr(out, "type", "function");
-    ps_out_key(out, "function");
-    ps_out_open(out, '{');
-    ps_out_member(out, "name", tool->name);
-    ps_out_member(out, "description", tool->description);
-    ps_out_member(out, "parameters",
-                  tool->parameters.len > 0
-                      ? tool->parameters
-                      : PS_SLICE_LIT("{\"type\":\"object\",\"properties\":{}}"));
-    ps_out_close(out, '}');
-    ps_out_close(out, '}');
-    if (tool->strict == PS_TRI_YES && ps_drop_at(encode, &tool->at, "strict") != 0) {
+    if (ps_encode_function(encode, tool) != 0) {
         return -1;
     }
-    return ps_drop_raw(encode, "cache_control", tool->cache_control);
+    return tool->strict == PS_TRI_YES ? ps_drop_at(encode, &tool->at, "strict") : 0;
 }
 
 /* A model there calls what it likes: no tools where none may be called, and no promise that one is.
