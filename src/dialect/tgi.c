@@ -33,13 +33,10 @@ static bool is_too_long(struct ps_slice message)
 {
     static const char *const phrases[] = {"tokens + `max_new_tokens` must be",
                                           "`inputs` must have less than"};
-    for (size_t i = 0; i < sizeof(phrases) / sizeof(phrases[0]); i++) {
-        size_t len = strlen(phrases[i]);
 
-        for (size_t at = 0; at + len <= message.len; at++) {
-            if (memcmp(message.ptr + at, phrases[i], len) == 0) {
-                return true;
-            }
+    for (size_t i = 0; message.len > 0 && i < sizeof(phrases) / sizeof(phrases[0]); i++) {
+        if (memmem(message.ptr, message.len, phrases[i], strlen(phrases[i])) != NULL) {
+            return true;
         }
     }
     return false;
@@ -140,7 +137,7 @@ static bool on_json(struct ps_plain_decoder *decoder, struct ps_slice json)
     return ps_plain_say(decoder, text);
 }
 
-int ps_tgi_decoder_init(struct ps_decoder *base, struct ps_slice content_type)
+static int decoder_init(struct ps_decoder *base, struct ps_slice content_type)
 {
     struct ps_plain_decoder *decoder = (struct ps_plain_decoder *)base;
     struct ps_slice type = ps_dialect_media_type(content_type);
@@ -181,7 +178,7 @@ const struct ps_dialect ps_dialect_tgi = {
     .encode = ps_tgi_encode,
     .encode_neutral = ps_tgi_encode_neutral,
     .decoder_size = sizeof(struct ps_plain_decoder),
-    .decoder_init = ps_tgi_decoder_init,
+    .decoder_init = decoder_init,
     .decoder_deinit = ps_plain_decoder_deinit,
     .decoder_feed = ps_plain_decoder_feed,
     .decoder_finish = ps_plain_decoder_finish,

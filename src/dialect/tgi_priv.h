@@ -18,10 +18,6 @@ int ps_tgi_encode_neutral(struct ps_encode *encode);
 int ps_tgi_encode(const struct ps_request *request, const struct ps_encode_options *options,
                   struct ps_arena *arena, struct ps_encoded *ret, struct ps_fault *ret_fault);
 
-/* ---- tgi.c ---- */
-
-int ps_tgi_decoder_init(struct ps_decoder *decoder, struct ps_slice content_type);
-
 /* ---- tgi_reader.c ---- */
 
 int ps_tgi_reader_global_init(void);

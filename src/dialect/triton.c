@@ -28,7 +28,6 @@ enum ps_triton_shape ps_triton_shape_of(const struct ps_dialect_settings *settin
     return PS_TRITON_VLLM;
 }
 
-/* A model that is there but not loaded, and a queue that is full, may be otherwise soon. */
 /* Where a stream was asked for, the error comes as its one event: data: {"error":…}. */
 static struct ps_slice without_framing(struct ps_slice body)
 {
@@ -42,7 +41,7 @@ static struct ps_slice without_framing(struct ps_slice body)
     return ps_slice_trim(body);
 }
 
-void ps_triton_fault(int status, struct ps_slice body, struct ps_fault *ret_fault)
+static void fault(int status, struct ps_slice body, struct ps_fault *ret_fault)
 {
     ps_openai_fault(status, without_framing(body), ret_fault);
     if (status == 501) {
@@ -63,5 +62,5 @@ const struct ps_dialect ps_dialect_triton = {
     .decoder_deinit = ps_plain_decoder_deinit,
     .decoder_feed = ps_plain_decoder_feed,
     .decoder_finish = ps_plain_decoder_finish,
-    .fault = ps_triton_fault,
+    .fault = fault,
 };

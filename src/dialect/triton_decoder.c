@@ -9,11 +9,6 @@
 
 #define ROWS 65536
 
-static struct ps_slice name_or(struct ps_slice name, const char *fallback)
-{
-    return name.len > 0 ? name : ps_slice_cstr(fallback);
-}
-
 /* ---- generate ---- */
 
 static void take_counts(struct ps_plain_decoder *decoder, struct ps_slice json)
@@ -42,7 +37,7 @@ static bool on_generated(struct ps_plain_decoder *decoder, struct ps_slice json)
 {
     const struct ps_dialect_settings *settings = decoder->base.options.settings;
     struct ps_slice text =
-        ps_raw_first(ps_raw_member_of(json, name_or(settings->text_at, "text_output")));
+        ps_raw_first(ps_raw_member_of(json, ps_triton_name(settings->text_at, "text_output")));
     struct ps_slice reason = ps_raw_member(json, "finish_reason");
 
     take_counts(decoder, json);
@@ -136,7 +131,7 @@ static bool on_flat(struct ps_plain_decoder *decoder, struct ps_slice data, int6
 static bool on_embedded(struct ps_plain_decoder *decoder, struct ps_slice json)
 {
     const struct ps_dialect_settings *settings = decoder->base.options.settings;
-    struct ps_slice tensor = tensor_named(json, name_or(settings->vector_at, "embedding"));
+    struct ps_slice tensor = tensor_named(json, ps_triton_name(settings->vector_at, "embedding"));
     struct ps_slice data = ps_raw_member(tensor, "data");
     int64_t rows = rows_of(ps_raw_member(tensor, "shape"));
     bool nested = ps_raw_begins(ps_raw_first(data), '[');
@@ -158,7 +153,7 @@ static bool on_embedded(struct ps_plain_decoder *decoder, struct ps_slice json)
 static bool on_inferred(struct ps_plain_decoder *decoder, struct ps_slice json)
 {
     const struct ps_dialect_settings *settings = decoder->base.options.settings;
-    struct ps_slice tensor = tensor_named(json, name_or(settings->text_at, "text_output"));
+    struct ps_slice tensor = tensor_named(json, ps_triton_name(settings->text_at, "text_output"));
     struct ps_slice text = ps_raw_first(ps_raw_member(tensor, "data"));
 
     text = ps_raw_first(text); /* [1,1] may come nested */

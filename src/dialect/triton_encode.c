@@ -3,11 +3,6 @@
 
 #define SAMPLING_MAX (1u << 20)
 
-static struct ps_slice name_or(struct ps_slice name, const char *fallback)
-{
-    return name.len > 0 ? name : ps_slice_cstr(fallback);
-}
-
 /* A member whose name comes from the configuration. */
 static void put_key(struct ps_json_out *out, struct ps_slice name)
 {
@@ -152,7 +147,7 @@ static int write_text_body(struct ps_encode *encode, enum ps_triton_shape shape)
     bool echo = encode->neutral->echo;
 
     ps_out_open(out, '{');
-    put_key(out, name_or(encode->settings->prompt_at, "text_input"));
+    put_key(out, ps_triton_name(encode->settings->prompt_at, "text_input"));
     if (ps_plain_prompt(encode) != 0) {
         return -1;
     }
@@ -219,7 +214,7 @@ static int put_prompt(struct ps_encode *encode)
     bool embeds = neutral->operation == PS_OP_EMBED;
     struct ps_json_out *out = &encode->out;
 
-    open_tensor(encode, name_or(encode->settings->prompt_at, "text_input"), "BYTES",
+    open_tensor(encode, ps_triton_name(encode->settings->prompt_at, "text_input"), "BYTES",
                 embeds ? neutral->input_count : 1);
     if (embeds) {
         ps_out_array(&encode->out, encode->neutral->inputs, encode->neutral->input_count);
@@ -275,8 +270,8 @@ static int write_tensor_body(struct ps_encode *encode)
     ps_out_open(out, '[');
     ps_out_open(out, '{');
     ps_out_member_text(out, "name",
-                       embeds ? name_or(encode->settings->vector_at, "embedding")
-                              : name_or(encode->settings->text_at, "text_output"));
+                       embeds ? ps_triton_name(encode->settings->vector_at, "embedding")
+                              : ps_triton_name(encode->settings->text_at, "text_output"));
     ps_out_close(out, '}');
     ps_out_close(out, ']');
     ps_out_close(out, '}');

@@ -14,11 +14,14 @@ enum ps_triton_shape {
 };
 enum ps_triton_shape ps_triton_shape_of(const struct ps_dialect_settings *settings);
 
+/* A tensor's name out of the configuration, or the usual one. */
+static inline struct ps_slice ps_triton_name(struct ps_slice name, const char *usual)
+{
+    return name.len > 0 ? name : ps_slice_cstr(usual);
+}
+
 int ps_triton_encode_neutral(struct ps_encode *encode);
 
 int ps_triton_decoder_init(struct ps_decoder *decoder, struct ps_slice content_type);
-
-/* {"error":"…"} */
-void ps_triton_fault(int status, struct ps_slice body, struct ps_fault *ret_fault);
 
 #endif
