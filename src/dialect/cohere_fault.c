@@ -7,18 +7,6 @@
 #define STATUS_BLOCKED   498 /* the text holds what is not allowed */
 #define STATUS_CANCELLED 499 /* the request was given up on their side */
 
-static bool holds(struct ps_slice text, const char *words)
-{
-    size_t len = strlen(words);
-
-    for (size_t at = 0; at + len <= text.len; at++) {
-        if (memcmp(text.ptr + at, words, len) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 void ps_cohere_fault_of(int status, struct ps_slice message, struct ps_fault *ret_fault)
 {
     struct ps_openai_error error = {.message = message};
@@ -28,7 +16,8 @@ void ps_cohere_fault_of(int status, struct ps_slice message, struct ps_fault *re
         error.code = PS_SLICE_LIT("\"content_filter\"");
     } else if (status == STATUS_CANCELLED) {
         status = 500;
-    } else if (status == 429 && holds(message, "/ month")) {
+    } else if (status == 429 && message.len > 0 &&
+               memmem(message.ptr, message.len, "/ month", 7) != NULL) {
         error.code = PS_SLICE_LIT("\"insufficient_quota\""); /* a trial key has used up its calls */
     }
     ps_openai_fault_of(status, &error, ret_fault);

@@ -94,6 +94,10 @@ struct ps_slice ps_plain_path(struct ps_encode *encode, struct ps_slice path)
     struct ps_buf buf;
     size_t i = 0;
 
+    if (model.ptr == NULL) {
+        (void)ps_encode_no_memory(encode);
+        return PS_SLICE_NONE;
+    }
     ps_buf_init(&buf, PATH_MAX_BYTES);
     while (i < path.len) {
         if (ps_slice_starts(ps_slice(path.ptr + i, path.len - i), place)) {
@@ -103,7 +107,7 @@ struct ps_slice ps_plain_path(struct ps_encode *encode, struct ps_slice path)
             ps_buf_byte(&buf, path.ptr[i++]);
         }
     }
-    if (buf.failed || model.ptr == NULL) {
+    if (buf.failed) {
         (void)ps_fault_set(encode->fault, PS_FAULT_BAD_FIELD, "model",
                            "The model's name is too long.");
     } else {
