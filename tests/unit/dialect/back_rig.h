@@ -2,15 +2,13 @@
 #ifndef PENSTOCK_TESTS_DIALECT_BACK_RIG_H
 #define PENSTOCK_TESTS_DIALECT_BACK_RIG_H
 
-#include "rig.h"
+#include "answer_rig.h"
 
 /*
  * For rows that are only asked: bodies of OpenAI's family in, theirs out; their answers in, events
  * out, one line each. An answer is fed whole, byte by byte and cut at every byte, and must give the
  * same each time.
  */
-
-#define BACK_LOG 16384
 
 struct back_row {
     const char *body;
@@ -98,63 +96,37 @@ struct back_answer {
     const char *expected;
 };
 
-struct back_seen {
-    char log[BACK_LOG];
-    size_t len;
-};
-
-static inline void back_put(struct back_seen *seen, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-static inline void back_put(struct back_seen *seen, const char *format, ...)
-{
-    va_list args;
-    int len;
-
-    va_start(args, format);
-    len = vsnprintf(seen->log + seen->len, BACK_LOG - seen->len, format, args);
-    va_end(args);
-    assert_true(len >= 0 && (size_t)len < BACK_LOG - seen->len);
-    seen->len += (size_t)len;
-}
-
-static inline void back_put_text(struct back_seen *seen, const char *name, struct ps_slice text)
-{
-    if (text.len > 0) {
-        back_put(seen, " %s%.*s", name, (int)text.len, text.ptr);
-    }
-}
-
-static inline void back_put_more(struct back_seen *seen, const struct ps_event *event)
+static inline void back_put_more(struct rig_log *log, const struct ps_event *event)
 {
     const struct ps_usage *u = &event->usage;
 
     if (event->kind == PS_EVENT_START && event->start != NULL) {
-        back_put_text(seen, "id=", event->start->id);
-        back_put_text(seen, "model=", event->start->model);
+        rig_put_text(log, "id=", event->start->id);
+        rig_put_text(log, "model=", event->start->model);
     } else if (event->kind == PS_EVENT_TOOL_CALL && event->tool != NULL) {
-        back_put_text(seen, "id=", event->tool->id);
-        back_put_text(seen, "name=", event->tool->name);
+        rig_put_text(log, "id=", event->tool->id);
+        rig_put_text(log, "name=", event->tool->name);
     } else if (event->kind == PS_EVENT_CITATION && event->citation != NULL) {
-        back_put(seen, " %d-%d", (int)event->citation->start, (int)event->citation->end);
-        back_put_text(seen, "url=", event->citation->url);
-        back_put_text(seen, "title=", event->citation->title);
-        back_put_text(seen, "quote=", event->citation->quote);
+        rig_put(log, " %d-%d", (int)event->citation->start, (int)event->citation->end);
+        rig_put_text(log, "url=", event->citation->url);
+        rig_put_text(log, "title=", event->citation->title);
+        rig_put_text(log, "quote=", event->citation->quote);
     } else if (event->kind == PS_EVENT_USAGE) {
-        back_put(seen, " %d,%d,%d", (int)u->input, (int)u->output, (int)u->cached);
+        rig_put(log, " %d,%d,%d", (int)u->input, (int)u->output, (int)u->cached);
     } else if (event->kind == PS_EVENT_FINISH) {
-        back_put(seen, " %d", (int)event->finish);
-        back_put_text(seen, "", event->finish_text);
+        rig_put(log, " %d", (int)event->finish);
+        rig_put_text(log, "", event->finish_text);
     } else if (event->kind == PS_EVENT_FAULT) {
-        back_put(seen, " %s: %s", ps_fault_name(event->fault->kind), event->fault->message);
+        rig_put(log, " %s: %s", ps_fault_name(event->fault->kind), event->fault->message);
     } else if (event->kind == PS_EVENT_SCORE) {
-        back_put(seen, " %u", event->index);
-        back_put_text(seen, "", event->score->number);
+        rig_put(log, " %u", event->index);
+        rig_put_text(log, "", event->score->number);
     } else if (event->kind == PS_EVENT_LOGPROBS) {
-        back_put_text(seen, "", event->logprob.token);
-        back_put(seen, "=%g", (double)event->logprob.logprob);
+        rig_put_text(log, "", event->logprob.token);
+        rig_put(log, "=%g", (double)event->logprob.logprob);
         for (size_t i = 0; i < event->top_count; i++) {
-            back_put(seen, " (%.*s=%g)", (int)event->top[i].token.len, event->top[i].token.ptr,
-                     (double)event->top[i].logprob);
+            rig_put(log, " (%.*s=%g)", (int)event->top[i].token.len, event->top[i].token.ptr,
+                    (double)event->top[i].logprob);
         }
     }
 }
@@ -170,22 +142,22 @@ static inline bool back_on_event(void *arg, const struct ps_event *event)
         [PS_EVENT_FINISH] = "finish",       [PS_EVENT_FAULT] = "fault",
         [PS_EVENT_DONE] = "done",
     };
-    struct back_seen *seen = arg;
+    struct rig_log *log = arg;
 
     if (event->kind == PS_EVENT_OPAQUE || event->kind == PS_EVENT_PING) {
         return true;
     }
     assert_non_null(kinds[event->kind]);
-    back_put(seen, "%s", kinds[event->kind]);
+    rig_put(log, "%s", kinds[event->kind]);
     if (event->kind == PS_EVENT_TOOL_CALL || event->kind == PS_EVENT_REASONING) {
-        back_put(seen, " %u", event->block);
+        rig_put(log, " %u", event->block);
     }
     if (event->kind == PS_EVENT_EMBEDDING) {
-        back_put(seen, " %u", event->index);
+        rig_put(log, " %u", event->index);
     }
-    back_put_more(seen, event);
-    back_put_text(seen, "| ", event->text);
-    back_put(seen, "\n");
+    back_put_more(log, event);
+    rig_put_text(log, "| ", event->text);
+    rig_put(log, "\n");
     return true;
 }
 
@@ -201,38 +173,23 @@ static inline void back_decode(const char *dialect, const struct back_answer *an
         .content_type = ps_slice_cstr(answer->type),
         .event_bytes = 65536,
     };
-    size_t len = strlen(answer->body);
-    size_t step = cut == 0 ? 1 : cut;
-    struct back_seen seen = {.len = 0};
-    enum ps_decode result = PS_DECODE_OK;
+    struct rig_log log = {.len = 0};
     struct ps_decoder *decoder;
+    enum ps_decode result;
     struct rig rig;
 
     rig_init(&rig);
-    seen.log[0] = '\0';
-    decoder = ps_decoder_new(ps_dialect_find(dialect), &options, &rig.arena, back_on_event, &seen);
+    decoder = ps_decoder_new(ps_dialect_find(dialect), &options, &rig.arena, back_on_event, &log);
     assert_non_null(decoder);
-    for (size_t at = 0; at < len && result == PS_DECODE_OK; at += step) {
-        char *piece;
-
-        step = at > 0 && cut != 0 ? len - at : step;
-        step = step < len - at ? step : len - at;
-        piece = malloc(step);
-        assert_non_null(piece);
-        memcpy(piece, answer->body + at, step);
-        result = ps_decoder_feed(decoder, piece, step);
-        free(piece);
-    }
-    if (result == PS_DECODE_OK) {
-        result = ps_decoder_finish(decoder);
-    }
+    result = rig_decode(decoder, ps_slice_cstr(answer->body),
+                        &(struct cut){.at = cut, .bytes = cut == 0});
     if (result == PS_DECODE_BROKEN) {
-        back_put(&seen, "broken %s: %s\n", ps_fault_name(ps_decoder_fault(decoder)->kind),
-                 ps_decoder_fault(decoder)->message);
+        rig_put(&log, "broken %s: %s\n", ps_fault_name(ps_decoder_fault(decoder)->kind),
+                ps_decoder_fault(decoder)->message);
     }
-    if (strcmp(seen.log, answer->expected) != 0) {
+    if (strcmp(log.text, answer->expected) != 0) {
         fail_msg("cut at %zu of %s\nexpected:\n%s\nfound:\n%s", cut, answer->body, answer->expected,
-                 seen.log);
+                 log.text);
     }
     ps_decoder_free(decoder);
     rig_deinit(&rig);
@@ -278,10 +235,10 @@ static inline void back_errors(const char *dialect, const struct back_error *err
 
 static inline void back_on_model(void *arg, struct ps_slice id, struct ps_slice object)
 {
-    struct back_seen *seen = arg;
+    struct rig_log *log = arg;
 
     assert_true(object.len > 0);
-    back_put(seen, "%.*s ", (int)id.len, id.ptr);
+    rig_put(log, "%.*s ", (int)id.len, id.ptr);
 }
 
 #define BACK_COUNT(rows) (sizeof(rows) / sizeof((rows)[0]))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rig.h"
+#include "answer_rig.h"
 
 /*
  * Each answer is fed whole, byte by byte and cut at every byte, and must give the same events each
@@ -36,8 +36,7 @@
 #define PING EVENT("ping", "{\"type\": \"ping\"}")
 
 struct seen {
-    char log[LOG_BYTES];
-    size_t log_len;
+    struct rig_log log;
     char raw[LOG_BYTES];
     size_t raw_len;
     bool opaque_last;
@@ -64,52 +63,32 @@ static const char *const kinds[] = {
     [PS_EVENT_DONE] = "done",
 };
 
-static void put(struct seen *seen, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put(struct seen *seen, const char *format, ...)
-{
-    va_list args;
-    int len;
-
-    va_start(args, format);
-    len = vsnprintf(seen->log + seen->log_len, LOG_BYTES - seen->log_len, format, args);
-    va_end(args);
-    assert_true(len >= 0 && (size_t)len < LOG_BYTES - seen->log_len);
-    seen->log_len += (size_t)len;
-}
-
-static void put_text(struct seen *seen, const char *name, struct ps_slice text)
-{
-    if (text.len > 0) {
-        put(seen, " %s=%.*s", name, (int)text.len, text.ptr);
-    }
-}
-
 static void put_fields(struct seen *seen, const struct ps_event *event)
 {
     const struct ps_usage *u = &event->usage;
 
     if (event->kind == PS_EVENT_START && event->start != NULL) {
-        put_text(seen, "id", event->start->id);
-        put_text(seen, "model", event->start->model);
+        rig_put_text(&seen->log, "id=", event->start->id);
+        rig_put_text(&seen->log, "model=", event->start->model);
     } else if (event->kind == PS_EVENT_TOOL_CALL && event->tool != NULL) {
-        put_text(seen, "id", event->tool->id);
-        put_text(seen, "name", event->tool->name);
+        rig_put_text(&seen->log, "id=", event->tool->id);
+        rig_put_text(&seen->log, "name=", event->tool->name);
     } else if (event->kind == PS_EVENT_REASONING && event->thought != NULL) {
-        put_text(seen, "signature", event->thought->signature);
-        put_text(seen, "redacted", event->thought->redacted);
+        rig_put_text(&seen->log, "signature=", event->thought->signature);
+        rig_put_text(&seen->log, "redacted=", event->thought->redacted);
     } else if (event->kind == PS_EVENT_CITATION && event->citation != NULL) {
-        put(seen, " %d-%d", (int)event->citation->start, (int)event->citation->end);
-        put_text(seen, "url", event->citation->url);
-        put_text(seen, "title", event->citation->title);
-        put_text(seen, "quote", event->citation->quote);
+        rig_put(&seen->log, " %d-%d", (int)event->citation->start, (int)event->citation->end);
+        rig_put_text(&seen->log, "url=", event->citation->url);
+        rig_put_text(&seen->log, "title=", event->citation->title);
+        rig_put_text(&seen->log, "quote=", event->citation->quote);
     } else if (event->kind == PS_EVENT_USAGE) {
-        put(seen, " %d,%d,%d,%d,%d", (int)u->input, (int)u->output, (int)u->cached,
-            (int)u->cache_write, (int)u->reasoning);
+        rig_put(&seen->log, " %d,%d,%d,%d,%d", (int)u->input, (int)u->output, (int)u->cached,
+                (int)u->cache_write, (int)u->reasoning);
     } else if (event->kind == PS_EVENT_FINISH) {
-        put(seen, " %d %.*s", (int)event->finish, (int)event->finish_text.len,
-            event->finish_text.ptr);
+        rig_put(&seen->log, " %d %.*s", (int)event->finish, (int)event->finish_text.len,
+                event->finish_text.ptr);
     } else if (event->kind == PS_EVENT_FAULT) {
-        put(seen, " %s: %s", ps_fault_name(event->fault->kind), event->fault->message);
+        rig_put(&seen->log, " %s: %s", ps_fault_name(event->fault->kind), event->fault->message);
     }
 }
 
@@ -127,26 +106,14 @@ static bool on_event(void *arg, const struct ps_event *event)
         return true;
     }
     seen->opaque_last = event->kind == PS_EVENT_OPAQUE;
-    put(seen, "%s", kinds[event->kind]);
+    rig_put(&seen->log, "%s", kinds[event->kind]);
     if (event->block > 0) {
-        put(seen, "[%u]", event->block);
+        rig_put(&seen->log, "[%u]", event->block);
     }
     put_fields(seen, event);
-    put_text(seen, "", event->text);
-    put(seen, "\n");
+    rig_put_text(&seen->log, "=", event->text);
+    rig_put(&seen->log, "\n");
     return true;
-}
-
-static enum ps_decode feed(struct ps_decoder *decoder, const char *ptr, size_t len)
-{
-    char *piece = malloc(len > 0 ? len : 1);
-    enum ps_decode result;
-
-    assert_non_null(piece);
-    memcpy(piece, ptr, len);
-    result = ps_decoder_feed(decoder, piece, len);
-    free(piece);
-    return result;
 }
 
 static void decode(const struct sample *sample, size_t at, bool bytes, struct seen *seen)
@@ -160,28 +127,19 @@ static void decode(const struct sample *sample, size_t at, bool bytes, struct se
         .content_type = ps_slice_cstr(sample->type),
         .event_bytes = 8192,
     };
-    struct ps_slice body = ps_slice_cstr(sample->body);
-    size_t step = bytes ? 1 : at > 0 ? at : body.len;
-    enum ps_decode result = PS_DECODE_OK;
     struct ps_decoder *decoder;
+    enum ps_decode result;
 
     memset(seen, 0, sizeof(*seen));
     seen->is_stream = options.stream;
     rig_init(&rig);
     decoder = ps_decoder_new(ps_dialect_find("anthropic"), &options, &rig.arena, on_event, seen);
     assert_non_null(decoder);
-    for (size_t i = 0; i < body.len && result == PS_DECODE_OK; i += step) {
-        if (i > 0 && !bytes) {
-            step = body.len - i;
-        }
-        result = feed(decoder, body.ptr + i, step);
-    }
-    if (result == PS_DECODE_OK) {
-        result = ps_decoder_finish(decoder);
-    }
+    result =
+        rig_decode(decoder, ps_slice_cstr(sample->body), &(struct cut){.at = at, .bytes = bytes});
     if (result == PS_DECODE_BROKEN) {
         assert_true(ps_decoder_fault(decoder)->message[0] != '\0');
-        put(seen, "=%s\n", ps_fault_name(ps_decoder_fault(decoder)->kind));
+        rig_put(&seen->log, "=%s\n", ps_fault_name(ps_decoder_fault(decoder)->kind));
     }
     ps_decoder_free(decoder);
     rig_deinit(&rig);
@@ -192,9 +150,9 @@ static void compare(const struct sample *sample, size_t at, const struct seen *s
     size_t dropped = sample->dropped != NULL ? strlen(sample->dropped) : 0;
     size_t expected = strlen(sample->body) - dropped;
 
-    if (strcmp(seen->log, sample->expected) != 0) {
+    if (strcmp(seen->log.text, sample->expected) != 0) {
         fail_msg("%s\n(cut %zu) expected\n%s\nfound\n%s", sample->body, at, sample->expected,
-                 seen->log);
+                 seen->log.text);
     }
     if (!sample->fields && strchr(sample->expected, '=') == NULL) {
         assert_int_equal(seen->raw_len, expected);

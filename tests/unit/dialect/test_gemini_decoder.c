@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rig.h"
+#include "answer_rig.h"
 
 /*
  * Answers of the Gemini API, each fed whole, byte by byte and cut at every byte: the same events
  * each time. The log has one line per event.
  */
 
-#define LOG_BYTES 16384
-#define SSE       "text/event-stream"
-#define JSON      "application/json; charset=UTF-8"
+#define SSE  "text/event-stream"
+#define JSON "application/json; charset=UTF-8"
 
 #define DATA(json) "data: " json "\r\n\r\n"
 #define SAYS(parts, more)                                                                          \
@@ -29,8 +28,7 @@ struct sample {
 };
 
 struct seen {
-    char log[LOG_BYTES];
-    size_t len;
+    struct rig_log log;
     size_t raw_len;
 };
 
@@ -45,75 +43,55 @@ static const char *const kinds[] = {
     [PS_EVENT_DONE] = "done",
 };
 
-static void put(struct seen *seen, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put(struct seen *seen, const char *format, ...)
-{
-    va_list args;
-    int len;
-
-    va_start(args, format);
-    len = vsnprintf(seen->log + seen->len, LOG_BYTES - seen->len, format, args);
-    va_end(args);
-    assert_true(len >= 0 && (size_t)len < LOG_BYTES - seen->len);
-    seen->len += (size_t)len;
-}
-
-static void put_text(struct seen *seen, const char *name, struct ps_slice text)
-{
-    if (text.len > 0) {
-        put(seen, " %s=%.*s", name, (int)text.len, text.ptr);
-    }
-}
-
 static void put_fields(struct seen *seen, const struct ps_event *event)
 {
     const struct ps_usage *u = &event->usage;
 
     switch ((int)event->kind) {
     case PS_EVENT_START:
-        put_text(seen, "id", event->start->id);
-        put_text(seen, "model", event->start->model);
+        rig_put_text(&seen->log, "id=", event->start->id);
+        rig_put_text(&seen->log, "model=", event->start->model);
         break;
     case PS_EVENT_TOOL_CALL:
-        put_text(seen, "id", event->tool->id);
-        put_text(seen, "name", event->tool->name);
-        put_text(seen, "signature", event->tool->signature);
+        rig_put_text(&seen->log, "id=", event->tool->id);
+        rig_put_text(&seen->log, "name=", event->tool->name);
+        rig_put_text(&seen->log, "signature=", event->tool->signature);
         break;
     case PS_EVENT_REASONING:
-        put_text(seen, "signature", event->thought->signature);
+        rig_put_text(&seen->log, "signature=", event->thought->signature);
         break;
     case PS_EVENT_CITATION:
-        put_text(seen, "url", event->citation->url);
-        put_text(seen, "title", event->citation->title);
+        rig_put_text(&seen->log, "url=", event->citation->url);
+        rig_put_text(&seen->log, "title=", event->citation->title);
         break;
     case PS_EVENT_MEDIA:
-        put_text(seen, "type", event->media->media_type);
-        put_text(seen, "data", event->media->data);
+        rig_put_text(&seen->log, "type=", event->media->media_type);
+        rig_put_text(&seen->log, "data=", event->media->data);
         break;
     case PS_EVENT_LOGPROBS:
-        put_text(seen, "token", event->logprob.token);
-        put(seen, " %.2f", (double)event->logprob.logprob);
+        rig_put_text(&seen->log, "token=", event->logprob.token);
+        rig_put(&seen->log, " %.2f", (double)event->logprob.logprob);
         for (size_t i = 0; i < event->top_count; i++) {
-            put_text(seen, "top", event->top[i].token);
-            put(seen, " %.2f", (double)event->top[i].logprob);
+            rig_put_text(&seen->log, "top=", event->top[i].token);
+            rig_put(&seen->log, " %.2f", (double)event->top[i].logprob);
         }
         break;
     case PS_EVENT_EMBEDDING:
-        put(seen, " %u", event->index);
+        rig_put(&seen->log, " %u", event->index);
         for (size_t i = 0; event->vector != NULL && i < event->dimensions; i++) {
-            put(seen, " %.2f", (double)event->vector[i]);
+            rig_put(&seen->log, " %.2f", (double)event->vector[i]);
         }
         break;
     case PS_EVENT_USAGE:
-        put(seen, " %d,%d,%d,%d,%d", (int)u->input, (int)u->output, (int)u->total, (int)u->cached,
-            (int)u->reasoning);
+        rig_put(&seen->log, " %d,%d,%d,%d,%d", (int)u->input, (int)u->output, (int)u->total,
+                (int)u->cached, (int)u->reasoning);
         break;
     case PS_EVENT_FINISH:
-        put(seen, " %d %.*s", (int)event->finish, (int)event->finish_text.len,
-            event->finish_text.ptr);
+        rig_put(&seen->log, " %d %.*s", (int)event->finish, (int)event->finish_text.len,
+                event->finish_text.ptr);
         break;
     case PS_EVENT_FAULT:
-        put(seen, " %s: %s", ps_fault_name(event->fault->kind), event->fault->message);
+        rig_put(&seen->log, " %s: %s", ps_fault_name(event->fault->kind), event->fault->message);
         break;
     default:
         break;
@@ -128,16 +106,16 @@ static bool on_event(void *arg, const struct ps_event *event)
     if (event->kind == PS_EVENT_PING && ps_slice_eq(event->raw, PS_SLICE_LIT("\n"))) {
         return true; /* of a CRLF that was cut */
     }
-    put(seen, "%s", kinds[event->kind]);
+    rig_put(&seen->log, "%s", kinds[event->kind]);
     if (event->choice > 0) {
-        put(seen, "(%u)", event->choice);
+        rig_put(&seen->log, "(%u)", event->choice);
     }
     if (event->block > 0) {
-        put(seen, "[%u]", event->block);
+        rig_put(&seen->log, "[%u]", event->block);
     }
     put_fields(seen, event);
-    put_text(seen, "", event->text);
-    put(seen, "\n");
+    rig_put_text(&seen->log, "=", event->text);
+    rig_put(&seen->log, "\n");
     return true;
 }
 
@@ -154,32 +132,18 @@ static void decode(const struct sample *sample, size_t at, bool bytes, struct se
         .content_type = ps_slice_cstr(sample->type),
         .event_bytes = 4096,
     };
-    struct ps_slice body = ps_slice_cstr(sample->body);
-    size_t step = bytes ? 1 : at > 0 ? at : body.len;
-    enum ps_decode result = PS_DECODE_OK;
     struct ps_decoder *decoder;
+    enum ps_decode result;
 
     memset(seen, 0, sizeof(*seen));
     rig_init(&rig);
     decoder = ps_decoder_new(ps_dialect_find("gemini"), &options, &rig.arena, on_event, seen);
     assert_non_null(decoder);
-    for (size_t i = 0; i < body.len && result == PS_DECODE_OK; i += step) {
-        size_t left = body.len - i;
-        size_t len = !bytes && i > 0 ? left : step < left ? step : left;
-        char *piece = malloc(len);
-
-        assert_non_null(piece);
-        memcpy(piece, body.ptr + i, len);
-        result = ps_decoder_feed(decoder, piece, len);
-        free(piece);
-        step = len;
-    }
-    if (result == PS_DECODE_OK) {
-        result = ps_decoder_finish(decoder);
-    }
+    result =
+        rig_decode(decoder, ps_slice_cstr(sample->body), &(struct cut){.at = at, .bytes = bytes});
     if (result == PS_DECODE_BROKEN) {
         assert_true(ps_decoder_fault(decoder)->message[0] != '\0');
-        put(seen, "=%s\n", ps_fault_name(ps_decoder_fault(decoder)->kind));
+        rig_put(&seen->log, "=%s\n", ps_fault_name(ps_decoder_fault(decoder)->kind));
     }
     ps_decoder_free(decoder);
     rig_deinit(&rig);
@@ -194,9 +158,9 @@ static void run(const struct sample *samples, size_t count)
 
         for (size_t at = 0; at <= strlen(sample->body); at++) {
             decode(sample, at, at == strlen(sample->body), &seen);
-            if (strcmp(seen.log, sample->expected) != 0) {
+            if (strcmp(seen.log.text, sample->expected) != 0) {
                 fail_msg("%s\n(cut %zu) expected\n%s\nfound\n%s", sample->body, at,
-                         sample->expected, seen.log);
+                         sample->expected, seen.log.text);
             }
         }
     }
@@ -404,10 +368,10 @@ static void test_limits(void **state)
     memset(body, 'x', sizeof(body) - 1);
     memcpy(body, "data: \"", 7);
     decode(&sample, 0, false, &seen);
-    assert_string_equal(seen.log, "=upstream_broken\n");
+    assert_string_equal(seen.log.text, "=upstream_broken\n");
     sample.type = JSON;
     decode(&sample, 0, true, &seen);
-    assert_string_equal(seen.log, "=upstream_broken\n");
+    assert_string_equal(seen.log.text, "=upstream_broken\n");
 }
 
 int main(void)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rig.h"
+#include "answer_rig.h"
 
 /*
  * Answers of Google's API that go to a client of the family as they are, each fed whole, byte by
@@ -22,24 +22,10 @@ struct sample {
 };
 
 struct seen {
-    char log[LOG_BYTES];
-    size_t len;
+    struct rig_log log;
     char raw[LOG_BYTES];
     size_t raw_len;
 };
-
-static void put(struct seen *seen, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put(struct seen *seen, const char *format, ...)
-{
-    va_list args;
-    int len;
-
-    va_start(args, format);
-    len = vsnprintf(seen->log + seen->len, LOG_BYTES - seen->len, format, args);
-    va_end(args);
-    assert_true(len >= 0 && (size_t)len < LOG_BYTES - seen->len);
-    seen->len += (size_t)len;
-}
 
 /* Pieces without meaning come as often as the body was cut; so do beginnings of an array. */
 static void put_event(struct seen *seen, const struct ps_event *event)
@@ -48,26 +34,28 @@ static void put_event(struct seen *seen, const struct ps_event *event)
 
     switch ((int)event->kind) {
     case PS_EVENT_TEXT:
-        if (seen->len < 5 || strcmp(seen->log + seen->len - 5, "text|") != 0) {
-            put(seen, "text|");
+        if (seen->log.len < 5 || strcmp(seen->log.text + seen->log.len - 5, "text|") != 0) {
+            rig_put(&seen->log, "text|");
         }
         break;
     case PS_EVENT_RESULT:
-        put(seen, "result|");
+        rig_put(&seen->log, "result|");
         break;
     case PS_EVENT_USAGE:
-        put(seen, "usage %lld %lld %lld %lld %lld|", (long long)u->input, (long long)u->output,
-            (long long)u->total, (long long)u->cached, (long long)u->reasoning);
+        rig_put(&seen->log, "usage %lld %lld %lld %lld %lld|", (long long)u->input,
+                (long long)u->output, (long long)u->total, (long long)u->cached,
+                (long long)u->reasoning);
         break;
     case PS_EVENT_FINISH:
-        put(seen, "finish %u %d %.*s|", event->choice, (int)event->finish,
-            (int)event->finish_text.len, event->finish_text.ptr);
+        rig_put(&seen->log, "finish %u %d %.*s|", event->choice, (int)event->finish,
+                (int)event->finish_text.len, event->finish_text.ptr);
         break;
     case PS_EVENT_FAULT:
-        put(seen, "fault %s %s|", ps_fault_name(event->fault->kind), event->fault->message);
+        rig_put(&seen->log, "fault %s %s|", ps_fault_name(event->fault->kind),
+                event->fault->message);
         break;
     case PS_EVENT_DONE:
-        put(seen, "done|");
+        rig_put(&seen->log, "done|");
         break;
     default:
         break;
@@ -85,32 +73,6 @@ static bool on_event(void *arg, const struct ps_event *event)
     return true;
 }
 
-static void feed(struct ps_decoder *decoder, struct ps_slice body, const struct cut *cut,
-                 struct seen *seen)
-{
-    size_t step = cut->bytes ? 1 : cut->at > 0 ? cut->at : body.len;
-    enum ps_decode result = PS_DECODE_OK;
-
-    for (size_t at = 0; at < body.len && result == PS_DECODE_OK; at += step) {
-        char *piece;
-        size_t len;
-
-        step = at > 0 && !cut->bytes ? body.len - at : step;
-        len = step < body.len - at ? step : body.len - at;
-        piece = malloc(len);
-        assert_non_null(piece);
-        memcpy(piece, body.ptr + at, len);
-        result = ps_decoder_feed(decoder, piece, len);
-        free(piece);
-    }
-    if (result == PS_DECODE_OK) {
-        result = ps_decoder_finish(decoder);
-    }
-    if (result == PS_DECODE_BROKEN) {
-        put(seen, "broken %s|", ps_fault_name(ps_decoder_fault(decoder)->kind));
-    }
-}
-
 static void run_sample(const struct sample *sample, const struct cut *cut)
 {
     const struct ps_decoder_options options = {
@@ -121,19 +83,21 @@ static void run_sample(const struct sample *sample, const struct cut *cut)
         .content_type = ps_slice_cstr(sample->type),
         .event_bytes = LOG_BYTES,
     };
-    struct seen seen = {.len = 0};
+    struct seen seen = {.raw_len = 0};
     struct ps_decoder *decoder;
     struct ps_arena arena;
 
     ps_arena_init(&arena, 65536);
     decoder = ps_decoder_new(ps_dialect_find("gemini"), &options, &arena, on_event, &seen);
     assert_non_null(decoder);
-    feed(decoder, ps_slice_cstr(sample->body), cut, &seen);
+    if (rig_decode(decoder, ps_slice_cstr(sample->body), cut) == PS_DECODE_BROKEN) {
+        rig_put(&seen.log, "broken %s|", ps_fault_name(ps_decoder_fault(decoder)->kind));
+    }
     ps_decoder_free(decoder);
     ps_arena_deinit(&arena);
-    if (strcmp(seen.log, sample->expected) != 0) {
+    if (strcmp(seen.log.text, sample->expected) != 0) {
         fail_msg("%s\ncut at %zu\nexpected %s\nfound    %s", sample->body, cut->at,
-                 sample->expected, seen.log);
+                 sample->expected, seen.log.text);
     }
     assert_true(seen.raw_len <= strlen(sample->body));
     assert_memory_equal(seen.raw, sample->body, seen.raw_len);

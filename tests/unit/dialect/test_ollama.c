@@ -193,16 +193,16 @@ static void tells_errors(void **state)
 
 static void lists_models(void **state)
 {
-    struct back_seen seen = {.len = 0};
+    struct rig_log log = {.len = 0};
     const struct ps_dialect *ollama = ps_dialect_find("ollama");
     const char *list = "{\"models\":[{\"name\":\"a:latest\",\"size\":1},{\"name\":\"b\\u0021\"}]}";
 
     (void)state;
-    assert_int_equal(ps_dialect_models(ollama, ps_slice_cstr(list), back_on_model, &seen), 0);
-    assert_string_equal(seen.log, "a:latest b! ");
-    assert_int_equal(ps_dialect_models(ollama, PS_SLICE_LIT("{\"data\":[]}"), back_on_model, &seen),
+    assert_int_equal(ps_dialect_models(ollama, ps_slice_cstr(list), back_on_model, &log), 0);
+    assert_string_equal(log.text, "a:latest b! ");
+    assert_int_equal(ps_dialect_models(ollama, PS_SLICE_LIT("{\"data\":[]}"), back_on_model, &log),
                      -1);
-    assert_int_equal(ps_dialect_models(ollama, PS_SLICE_LIT("{\"models\":["), back_on_model, &seen),
+    assert_int_equal(ps_dialect_models(ollama, PS_SLICE_LIT("{\"models\":["), back_on_model, &log),
                      -1);
     assert_string_equal(ps_dialect_health_path(ollama), "/");
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rig.h"
+#include "answer_rig.h"
 
 /*
  * Each answer is fed whole, byte by byte and cut at every byte, and must give the same events each
@@ -137,18 +137,6 @@ static bool on_event(void *arg, const struct ps_event *event)
     return seen->stop_after == 0 || seen->events < seen->stop_after;
 }
 
-static enum ps_decode feed(struct ps_decoder *decoder, const char *ptr, size_t len)
-{
-    char *piece = malloc(len > 0 ? len : 1);
-    enum ps_decode result;
-
-    assert_non_null(piece);
-    memcpy(piece, ptr, len);
-    result = ps_decoder_feed(decoder, piece, len);
-    free(piece);
-    return result;
-}
-
 static void decode(const struct sample *sample, size_t at, bool bytes, int stop_after,
                    struct seen *seen)
 {
@@ -162,10 +150,8 @@ static void decode(const struct sample *sample, size_t at, bool bytes, int stop_
         .id = PS_SLICE_LIT("gen_X"),
         .event_bytes = 4096,
     };
-    struct ps_slice body = ps_slice_cstr(sample->body);
-    size_t step = bytes ? 1 : at > 0 ? at : body.len;
-    enum ps_decode result = PS_DECODE_OK;
     struct ps_decoder *decoder;
+    enum ps_decode result;
 
     memset(seen, 0, sizeof(*seen));
     seen->stop_after = stop_after;
@@ -173,15 +159,8 @@ static void decode(const struct sample *sample, size_t at, bool bytes, int stop_
     rig_init(&rig);
     decoder = ps_decoder_new(ps_dialect_find("openai"), &options, &rig.arena, on_event, seen);
     assert_non_null(decoder);
-    for (size_t i = 0; i < body.len && result == PS_DECODE_OK; i += step) {
-        if (i > 0 && !bytes) {
-            step = body.len - i;
-        }
-        result = feed(decoder, body.ptr + i, step);
-    }
-    if (result == PS_DECODE_OK) {
-        result = ps_decoder_finish(decoder);
-    }
+    result =
+        rig_decode(decoder, ps_slice_cstr(sample->body), &(struct cut){.at = at, .bytes = bytes});
     if (result == PS_DECODE_BROKEN) {
         const char *name = ps_fault_name(ps_decoder_fault(decoder)->kind);
 

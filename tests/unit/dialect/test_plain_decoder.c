@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rig.h"
+#include "answer_rig.h"
 
 /*
  * Answers of models that take a text: Triton, TGI, plain HTTP. Each is fed whole, byte by byte and
@@ -7,7 +7,6 @@
  * body itself is the text, so pieces of it are put together.
  */
 
-#define LOG_BYTES   8192
 #define SSE         "text/event-stream"
 #define JSON        "application/json"
 #define NDJSON      "application/x-ndjson"
@@ -15,8 +14,7 @@
 #define EVENT(json) "data: " json "\n\n"
 
 struct seen {
-    char log[LOG_BYTES];
-    size_t len;
+    struct rig_log log;
     bool join;
     bool in_text;
 };
@@ -33,19 +31,6 @@ struct sample {
     bool join;
 };
 
-static void put(struct seen *seen, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void put(struct seen *seen, const char *format, ...)
-{
-    va_list args;
-    int len;
-
-    va_start(args, format);
-    len = vsnprintf(seen->log + seen->len, LOG_BYTES - seen->len, format, args);
-    va_end(args);
-    assert_true(len >= 0 && (size_t)len < LOG_BYTES - seen->len);
-    seen->len += (size_t)len;
-}
-
 static bool on_event(void *arg, const struct ps_event *event)
 {
     struct seen *seen = arg;
@@ -53,57 +38,46 @@ static bool on_event(void *arg, const struct ps_event *event)
 
     if (seen->join && event->kind == PS_EVENT_TEXT) {
         assert_true(text.len > 0 && ps_utf8_length(text.ptr, text.len) > 0);
-        put(seen, "%s%.*s", seen->in_text ? "" : "text ", (int)text.len, text.ptr);
+        rig_put(&seen->log, "%s%.*s", seen->in_text ? "" : "text ", (int)text.len, text.ptr);
         seen->in_text = true;
         return true;
     }
     if (seen->in_text) {
-        put(seen, "\n");
+        rig_put(&seen->log, "\n");
         seen->in_text = false;
     }
     switch ((int)event->kind) {
     case PS_EVENT_TEXT:
-        put(seen, "text %.*s\n", (int)text.len, text.ptr);
+        rig_put(&seen->log, "text %.*s\n", (int)text.len, text.ptr);
         break;
     case PS_EVENT_EMBEDDING:
-        put(seen, "vector %u %.*s\n", event->index, (int)text.len, text.ptr);
+        rig_put(&seen->log, "vector %u %.*s\n", event->index, (int)text.len, text.ptr);
         break;
     case PS_EVENT_USAGE:
-        put(seen, "usage %d %d\n", (int)event->usage.input, (int)event->usage.output);
+        rig_put(&seen->log, "usage %d %d\n", (int)event->usage.input, (int)event->usage.output);
         break;
     case PS_EVENT_FINISH:
-        put(seen, "finish %d %.*s\n", (int)event->finish, (int)event->finish_text.len,
-            event->finish_text.ptr);
+        rig_put(&seen->log, "finish %d %.*s\n", (int)event->finish, (int)event->finish_text.len,
+                event->finish_text.ptr);
         break;
     case PS_EVENT_FAULT:
-        put(seen, "fault %s %s\n", ps_fault_name(event->fault->kind), event->fault->message);
+        rig_put(&seen->log, "fault %s %s\n", ps_fault_name(event->fault->kind),
+                event->fault->message);
         break;
     case PS_EVENT_RESULT:
-        put(seen, "result\n");
+        rig_put(&seen->log, "result\n");
         break;
     case PS_EVENT_DONE:
-        put(seen, "done\n");
+        rig_put(&seen->log, "done\n");
         break;
     case PS_EVENT_PING:
     case PS_EVENT_OPAQUE:
         break;
     default:
-        put(seen, "event %d\n", (int)event->kind);
+        rig_put(&seen->log, "event %d\n", (int)event->kind);
         break;
     }
     return true;
-}
-
-static enum ps_decode feed(struct ps_decoder *decoder, const char *ptr, size_t len)
-{
-    char *piece = malloc(len > 0 ? len : 1);
-    enum ps_decode result;
-
-    assert_non_null(piece);
-    memcpy(piece, ptr, len);
-    result = ps_decoder_feed(decoder, piece, len);
-    free(piece);
-    return result;
 }
 
 static void decode(const struct sample *sample, size_t at, bool bytes, struct seen *seen)
@@ -119,28 +93,19 @@ static void decode(const struct sample *sample, size_t at, bool bytes, struct se
         .content_type = ps_slice_cstr(sample->type),
         .event_bytes = 4096,
     };
-    struct ps_slice body = ps_slice_cstr(sample->body);
-    size_t step = bytes ? 1 : at > 0 ? at : body.len;
-    enum ps_decode result = PS_DECODE_OK;
     struct ps_decoder *decoder;
+    enum ps_decode result;
 
     memset(seen, 0, sizeof(*seen));
     seen->join = sample->join;
     rig_init(&rig);
     decoder = ps_decoder_new(ps_dialect_find(sample->name), &options, &rig.arena, on_event, seen);
     assert_non_null(decoder);
-    for (size_t i = 0; i < body.len && result == PS_DECODE_OK; i += step) {
-        if (i > 0 && !bytes) {
-            step = body.len - i;
-        }
-        result = feed(decoder, body.ptr + i, step);
-    }
-    if (result == PS_DECODE_OK) {
-        result = ps_decoder_finish(decoder);
-    }
+    result =
+        rig_decode(decoder, ps_slice_cstr(sample->body), &(struct cut){.at = at, .bytes = bytes});
     if (result == PS_DECODE_BROKEN) {
         assert_true(ps_decoder_fault(decoder)->message[0] != '\0');
-        put(seen, "=%s\n", ps_fault_name(ps_decoder_fault(decoder)->kind));
+        rig_put(&seen->log, "=%s\n", ps_fault_name(ps_decoder_fault(decoder)->kind));
     }
     ps_decoder_free(decoder);
     rig_deinit(&rig);
@@ -148,9 +113,9 @@ static void decode(const struct sample *sample, size_t at, bool bytes, struct se
 
 static void compare(const struct sample *sample, size_t at, const struct seen *seen)
 {
-    if (strcmp(seen->log, sample->expected) != 0) {
+    if (strcmp(seen->log.text, sample->expected) != 0) {
         fail_msg("%s: %s\n(cut %zu) expected\n%s\nfound\n%s", sample->name, sample->body, at,
-                 sample->expected, seen->log);
+                 sample->expected, seen->log.text);
     }
 }
 
