@@ -26,6 +26,28 @@ static bool is_true(struct ps_slice raw)
     return ps_raw_begins(raw, 't');
 }
 
+/* Members by their names, raw, in one walk: texts are long. */
+static void read_members(struct ps_slice object, const struct ps_slice *names, size_t count,
+                         struct ps_slice *values)
+{
+    struct ps_json_walk walk;
+    struct ps_slice key;
+    struct ps_slice value;
+
+    if (!ps_raw_begins(object, '{')) {
+        return;
+    }
+    ps_json_walk_init(&walk, object);
+    while (ps_json_walk_member(&walk, &key, &value)) {
+        for (size_t i = 0; i < count; i++) {
+            if (ps_json_key_is(key, names[i])) {
+                values[i] = ps_raw_given(value) ? value : PS_SLICE_NONE;
+                break;
+            }
+        }
+    }
+}
+
 /* ---- parts ---- */
 
 static bool say_thought(const struct saying *saying, struct ps_slice text,
@@ -105,26 +127,39 @@ static bool say_image(const struct saying *saying, struct ps_slice inline_data)
     return media.data.len == 0 || ps_decoder_emit(&decoder->base, &event);
 }
 
+enum {
+    TEXT,
+    SIGNATURE,
+    THOUGHT,
+    CALL,
+    DATA,
+    PART_MEMBERS,
+};
+static const struct ps_slice part_names[PART_MEMBERS] = {
+    [TEXT] = PS_SLICE_INIT("text"),       [SIGNATURE] = PS_SLICE_INIT("thoughtSignature"),
+    [THOUGHT] = PS_SLICE_INIT("thought"), [CALL] = PS_SLICE_INIT("functionCall"),
+    [DATA] = PS_SLICE_INIT("inlineData"),
+};
+
 static bool say_part(const struct saying *saying, struct ps_slice part)
 {
-    struct ps_slice signature = ps_raw_member(part, "thoughtSignature");
-    struct ps_slice text = ps_raw_member(part, "text");
-    struct ps_slice call = ps_raw_member(part, "functionCall");
-    struct ps_slice data = ps_raw_member(part, "inlineData");
+    struct ps_slice values[PART_MEMBERS] = {{NULL, 0}};
 
     if (!ps_gemini_text_begin(saying->decoder, part.len)) {
         return false;
     }
-    if (call.len > 0) {
-        return say_call(saying, call, signature);
+    read_members(part, part_names, PART_MEMBERS, values);
+    if (values[CALL].len > 0) {
+        return say_call(saying, values[CALL], values[SIGNATURE]);
     }
-    if (is_true(ps_raw_member(part, "thought"))) {
-        return say_thought(saying, text, signature);
+    if (is_true(values[THOUGHT])) {
+        return say_thought(saying, values[TEXT], values[SIGNATURE]);
     }
-    if (data.len > 0) {
-        return say_image(saying, data);
+    if (values[DATA].len > 0) {
+        return say_image(saying, values[DATA]);
     }
-    return say_text(saying, text, signature); /* code that ran there: no door has words for it */
+    /* code that ran there: no door has words for it */
+    return say_text(saying, values[TEXT], values[SIGNATURE]);
 }
 
 /* ---- log probabilities ---- */
@@ -289,11 +324,9 @@ static void keep_word(struct ps_gemini_choice *choice, struct ps_slice word)
 }
 
 /* Why a candidate ended; what is said about a refusal is told with it. */
-static bool note_end(const struct saying *saying, struct ps_slice candidate)
+static bool note_end(const struct saying *saying, struct ps_slice reason, struct ps_slice message)
 {
     struct ps_gemini_decoder *decoder = saying->decoder;
-    struct ps_slice reason = ps_raw_member(candidate, "finishReason");
-    struct ps_slice message = ps_raw_member(candidate, "finishMessage");
     struct ps_event event = event_of(saying, PS_EVENT_REFUSAL);
 
     if (!ps_raw_says(reason) || ps_raw_word(reason, "FINISH_REASON_UNSPECIFIED")) {
@@ -390,16 +423,36 @@ static bool say_start(struct ps_gemini_decoder *decoder)
     return ps_decoder_emit(&decoder->base, &event);
 }
 
+enum {
+    INDEX,
+    CONTENT,
+    LOGPROBS,
+    GROUNDING,
+    REASON,
+    MESSAGE,
+    CANDIDATE_MEMBERS,
+};
+static const struct ps_slice candidate_names[CANDIDATE_MEMBERS] = {
+    [INDEX] = PS_SLICE_INIT("index"),
+    [CONTENT] = PS_SLICE_INIT("content"),
+    [LOGPROBS] = PS_SLICE_INIT("logprobsResult"),
+    [GROUNDING] = PS_SLICE_INIT("groundingMetadata"),
+    [REASON] = PS_SLICE_INIT("finishReason"),
+    [MESSAGE] = PS_SLICE_INIT("finishMessage"),
+};
+
 /* Candidates beyond those that may be asked for are not looked at. */
 static bool say_candidate(struct ps_gemini_decoder *decoder, struct ps_slice candidate,
                           int64_t position)
 {
-    struct ps_slice number = ps_raw_member(candidate, "index");
+    struct ps_slice values[CANDIDATE_MEMBERS] = {{NULL, 0}};
     struct saying saying = {.decoder = decoder};
     int64_t index = position;
 
-    if (!ps_raw_begins(candidate, '{') || (number.len > 0 && !ps_json_int(number, &index)) ||
-        index < 0 || index >= PS_GEMINI_CHOICES) {
+    read_members(candidate, candidate_names, CANDIDATE_MEMBERS, values);
+    if (!ps_raw_begins(candidate, '{') ||
+        (values[INDEX].len > 0 && !ps_json_int(values[INDEX], &index)) || index < 0 ||
+        index >= PS_GEMINI_CHOICES) {
         return true;
     }
     saying.index = (uint32_t)index;
@@ -407,10 +460,9 @@ static bool say_candidate(struct ps_gemini_decoder *decoder, struct ps_slice can
     if (decoder->choice_count <= saying.index) {
         decoder->choice_count = saying.index + 1;
     }
-    return say_content(&saying, ps_raw_member(ps_raw_member(candidate, "content"), "parts"),
-                       ps_raw_member(candidate, "logprobsResult")) &&
-           say_sources(&saying, ps_raw_member(candidate, "groundingMetadata")) &&
-           note_end(&saying, candidate);
+    return say_content(&saying, ps_raw_member(values[CONTENT], "parts"), values[LOGPROBS]) &&
+           say_sources(&saying, values[GROUNDING]) &&
+           note_end(&saying, values[REASON], values[MESSAGE]);
 }
 
 /* The prompt was refused: an answer without a word, that says why. */
