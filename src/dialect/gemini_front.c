@@ -140,27 +140,6 @@ int ps_gemini_int(struct ps_neutral_build *build, const struct ps_neutral_at *at
     return 0;
 }
 
-struct ps_slice ps_gemini_quote(struct ps_neutral_build *build, struct ps_slice text)
-{
-    struct ps_buf buf;
-    char *copy = NULL;
-
-    ps_buf_init(&buf, 6 * text.len + 2);
-    ps_buf_json(&buf, text);
-    if (!buf.failed) {
-        copy = ps_arena_side(build->arena, buf.len, 1);
-    }
-    if (copy == NULL) {
-        (void)ps_build_no_memory(build);
-        ps_buf_deinit(&buf);
-        return PS_SLICE_NONE;
-    }
-    memcpy(copy, buf.ptr, buf.len);
-    text = ps_slice(copy, buf.len);
-    ps_buf_deinit(&buf);
-    return text;
-}
-
 /* ---- the rest of a conversation's request ---- */
 
 static int read_tier(struct ps_neutral_build *build, const struct ps_neutral_at *top,

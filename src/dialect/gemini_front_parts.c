@@ -206,9 +206,9 @@ static int read_output(struct ps_neutral_build *build, struct ps_slice response,
         }
     }
     if (ret_text->len == 0) {
-        *ret_text = ps_gemini_quote(build, response);
+        *ret_text = ps_raw_quote(response, build->arena);
     }
-    return ret_text->ptr != NULL ? 0 : -1;
+    return ret_text->ptr != NULL ? 0 : ps_build_no_memory(build);
 }
 
 /* Images and files beside it. */

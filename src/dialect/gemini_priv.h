@@ -120,6 +120,7 @@ enum ps_decode ps_gemini_out_of_memory(struct ps_gemini_decoder *decoder);
 bool ps_gemini_text_begin(struct ps_gemini_decoder *decoder, size_t len);
 /* A raw string unescaped, until the next ps_gemini_text_begin; empty when it is none. */
 struct ps_slice ps_gemini_text(struct ps_gemini_decoder *decoder, struct ps_slice raw);
+
 /* ---- gemini_tap.c ---- */
 
 int ps_gemini_tap_global_init(void);
@@ -181,8 +182,6 @@ int ps_gemini_word(struct ps_neutral_build *build, const struct ps_neutral_at *a
 /* Likewise ps_build_int: clients write integers with a point, or as strings; *ret is plain. */
 int ps_gemini_int(struct ps_neutral_build *build, const struct ps_neutral_at *at, const char *name,
                   struct ps_slice raw, int64_t low, int64_t high, struct ps_slice *ret);
-/* JSON text as a raw string that holds it; ptr NULL with a fault. */
-struct ps_slice ps_gemini_quote(struct ps_neutral_build *build, struct ps_slice text);
 /* "contents" and "systemInstruction"; `top`: what they stand in, NULL at the top of the body. */
 int ps_gemini_contents(struct ps_neutral_build *build, const struct ps_neutral_at *top,
                        struct ps_slice system, struct ps_slice contents);
