@@ -5,24 +5,6 @@
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-struct ps_slice ps_anthropic_type_of(struct ps_slice object)
-{
-    struct ps_json_walk walk;
-    struct ps_slice key;
-    struct ps_slice value;
-
-    if (!ps_raw_begins(object, '{')) {
-        return PS_SLICE_NONE;
-    }
-    ps_json_walk_init(&walk, object);
-    while (ps_json_walk_member(&walk, &key, &value)) {
-        if (ps_json_key_is(key, PS_SLICE_LIT("type"))) {
-            return value;
-        }
-    }
-    return PS_SLICE_NONE;
-}
-
 /* ---- text ---- */
 
 static int read_text(struct ps_neutral_build *build, struct ps_slice raw,
@@ -58,24 +40,6 @@ enum {
     SOURCE_MEMBERS
 };
 
-/* A type and a subtype, of characters that no other body has to escape. */
-static bool is_media_type(struct ps_slice text)
-{
-    static const char others[] = "!#$&-^_.+/";
-    size_t slashes = 0;
-
-    for (size_t i = 0; i < text.len; i++) {
-        char byte = text.ptr[i];
-
-        slashes += byte == '/';
-        if (!((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
-              (byte >= '0' && byte <= '9') || (byte != '\0' && strchr(others, byte) != NULL))) {
-            return false;
-        }
-    }
-    return slashes == 1 && text.len > 2;
-}
-
 static int read_media_type(struct ps_neutral_build *build, const struct ps_neutral_at *at,
                            const struct ps_build_member *member, struct ps_slice *ret)
 {
@@ -86,7 +50,7 @@ static int read_media_type(struct ps_neutral_build *build, const struct ps_neutr
     if (ret->ptr == NULL) {
         return ps_build_no_memory(build);
     }
-    return is_media_type(*ret) ? 0 : ps_build_expected(build, at, member->name, "a media type");
+    return ps_media_type_is(*ret) ? 0 : ps_build_expected(build, at, member->name, "a media type");
 }
 
 static int read_base64(struct ps_neutral_build *build, const struct ps_neutral_at *at,
@@ -315,7 +279,7 @@ static const struct {
 static int type_of(struct ps_neutral_build *build, enum ps_role role, struct ps_slice raw,
                    const struct ps_neutral_part *part, enum block_type *ret)
 {
-    struct ps_slice type = ps_anthropic_type_of(raw);
+    struct ps_slice type = ps_raw_find(raw, "type");
     int i = 0;
 
     if (!ps_raw_begins(raw, '{')) {

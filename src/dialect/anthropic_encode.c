@@ -16,7 +16,7 @@ static void write_schema(struct ps_json_out *out, struct ps_slice schema)
         ps_out_raw(out, PS_SLICE_LIT("{\"type\":\"object\",\"properties\":{}}"));
         return;
     }
-    if (ps_anthropic_type_of(schema).len > 0) {
+    if (ps_raw_find(schema, "type").len > 0) {
         ps_out_raw(out, schema);
         return;
     }

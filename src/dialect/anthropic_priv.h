@@ -30,8 +30,6 @@ int ps_anthropic_block(struct ps_neutral_build *build, enum ps_role role, struct
 int ps_anthropic_content(struct ps_neutral_build *build, enum ps_role role,
                          const struct ps_neutral_at *at, struct ps_slice raw,
                          struct ps_neutral_part **ret, size_t *ret_count);
-/* The "type" of an object, raw; empty when it has none. */
-struct ps_slice ps_anthropic_type_of(struct ps_slice object);
 /* Whether a raw string means this word. */
 static inline bool ps_anthropic_is(struct ps_slice raw, const char *word)
 {

@@ -60,7 +60,7 @@ static int read_function(struct ps_neutral_build *build, struct ps_slice raw,
 static int read_tool(struct ps_neutral_build *build, struct ps_neutral_tool *tool,
                      struct ps_slice raw)
 {
-    struct ps_slice type = ps_anthropic_type_of(raw);
+    struct ps_slice type = ps_raw_find(raw, "type");
     struct ps_json_walk walk;
     struct ps_slice key;
     struct ps_slice value;

@@ -43,23 +43,6 @@ enum ps_decode ps_anthropic_whole_feed(struct ps_anthropic_decoder *decoder, con
 
 /* ---- what was said ---- */
 
-/* The member of an object; empty when it has none. The last of several holds. */
-static struct ps_slice member(struct ps_slice object, const char *name)
-{
-    struct ps_slice found = PS_SLICE_NONE;
-    struct ps_json_walk walk;
-    struct ps_slice key;
-    struct ps_slice value;
-
-    ps_json_walk_init(&walk, object);
-    while (ps_json_walk_member(&walk, &key, &value)) {
-        if (ps_json_key_is(key, ps_slice_cstr(name))) {
-            found = value;
-        }
-    }
-    return found;
-}
-
 static int64_t characters(struct ps_slice text)
 {
     int64_t count = 0;
@@ -79,8 +62,8 @@ struct said {
 static bool say_text(struct said *said, struct ps_slice block)
 {
     struct ps_anthropic_decoder *decoder = said->decoder;
-    struct ps_slice raw = member(block, "text");
-    struct ps_slice citations = member(block, "citations");
+    struct ps_slice raw = ps_raw_member(block, "text");
+    struct ps_slice citations = ps_raw_member(block, "citations");
     struct ps_event event = {.kind = PS_EVENT_TEXT, .block = said->block, .usage = PS_USAGE_NONE};
     struct ps_json_walk walk;
     struct ps_slice citation;
@@ -116,9 +99,9 @@ static bool say_thinking(struct said *said, struct ps_slice block)
     if (!ps_anthropic_text_begin(decoder, block.len)) {
         return false;
     }
-    event.text = ps_anthropic_text(decoder, member(block, "thinking"));
-    thought.signature = ps_anthropic_text(decoder, member(block, "signature"));
-    thought.redacted = ps_anthropic_text(decoder, member(block, "data"));
+    event.text = ps_anthropic_text(decoder, ps_raw_member(block, "thinking"));
+    thought.signature = ps_anthropic_text(decoder, ps_raw_member(block, "signature"));
+    thought.redacted = ps_anthropic_text(decoder, ps_raw_member(block, "data"));
     event.thought = &thought;
     return ps_decoder_emit(&decoder->base, &event);
 }
@@ -133,9 +116,9 @@ static bool say_call(struct said *said, struct ps_slice block)
     if (!ps_anthropic_text_begin(decoder, block.len)) {
         return false;
     }
-    tool.id = ps_anthropic_text(decoder, member(block, "id"));
-    tool.name = ps_anthropic_text(decoder, member(block, "name"));
-    event.text = member(block, "input");
+    tool.id = ps_anthropic_text(decoder, ps_raw_member(block, "id"));
+    tool.name = ps_anthropic_text(decoder, ps_raw_member(block, "name"));
+    event.text = ps_raw_member(block, "input");
     if (!ps_raw_begins(event.text, '{')) {
         event.text = PS_SLICE_LIT("{}");
     }
@@ -145,7 +128,7 @@ static bool say_call(struct said *said, struct ps_slice block)
 
 static bool say_block(struct said *said, struct ps_slice block)
 {
-    struct ps_slice type = ps_raw_begins(block, '{') ? member(block, "type") : PS_SLICE_NONE;
+    struct ps_slice type = ps_raw_member(block, "type");
 
     if (ps_anthropic_is(type, "text")) {
         return say_text(said, block);

@@ -378,6 +378,24 @@ struct ps_neutral_part *ps_parts_next(struct ps_parts *parts, enum ps_part_kind 
 
 /* ---- raw strings ---- */
 
+struct ps_slice ps_raw_find(struct ps_slice object, const char *name)
+{
+    struct ps_json_walk walk;
+    struct ps_slice key;
+    struct ps_slice value;
+
+    if (!ps_raw_begins(object, '{')) {
+        return PS_SLICE_NONE;
+    }
+    ps_json_walk_init(&walk, object);
+    while (ps_json_walk_member(&walk, &key, &value)) {
+        if (ps_json_key_is(key, ps_slice_cstr(name))) {
+            return value;
+        }
+    }
+    return PS_SLICE_NONE;
+}
+
 struct ps_slice ps_raw_member_of(struct ps_slice object, struct ps_slice name)
 {
     struct ps_slice found = PS_SLICE_NONE;

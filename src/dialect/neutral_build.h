@@ -113,6 +113,9 @@ static inline bool ps_raw_word(struct ps_slice raw, const char *word)
 {
     return ps_raw_begins(raw, '"') && ps_json_key_is(raw, ps_slice_cstr(word));
 }
+/* The first member of an object with this name, null too; nothing behind it is looked at. Empty
+ * when it has none, or this is no object. */
+struct ps_slice ps_raw_find(struct ps_slice object, const char *name);
 /* The last member of an object with this name; empty when it has none, it is null, or this is no
  * object. */
 struct ps_slice ps_raw_member_of(struct ps_slice object, struct ps_slice name);

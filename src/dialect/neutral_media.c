@@ -54,20 +54,19 @@ int ps_build_base64(struct ps_neutral_build *build, const struct ps_neutral_at *
 
 bool ps_media_type_is(struct ps_slice text)
 {
+    static const char others[] = "!#$&-^_.+/";
     size_t slashes = 0;
 
     for (size_t i = 0; i < text.len; i++) {
         char byte = text.ptr[i];
-        bool plain = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
-                     (byte >= '0' && byte <= '9') || byte == '.' || byte == '+' || byte == '-' ||
-                     byte == '_';
 
         slashes += byte == '/';
-        if (!plain && byte != '/') {
+        if (!((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') ||
+              (byte >= '0' && byte <= '9') || (byte != '\0' && strchr(others, byte) != NULL))) {
             return false;
         }
     }
-    return text.len >= 3 && slashes == 1;
+    return slashes == 1 && text.len > 2;
 }
 
 /* `url` begins with "data:", plain. Parameters of the media type are not kept. */

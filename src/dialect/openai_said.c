@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "json_walk.h"
+#include "neutral_build.h"
 #include "openai_priv.h"
 
 /*
@@ -76,14 +76,6 @@ static void find(struct ps_slice object, struct member *members, size_t count)
             }
         }
     }
-}
-
-static struct ps_slice member_of(struct ps_slice object, const char *name)
-{
-    struct member member = {name, PS_SLICE_NONE};
-
-    find(object, &member, 1);
-    return member.raw;
 }
 
 /* A number that is not below zero; -1: none. */
@@ -176,7 +168,7 @@ enum {
 
 static struct ps_slice signature_of(struct ps_openai_decoder *decoder, struct ps_slice extra)
 {
-    return plain(decoder, member_of(member_of(extra, "google"), "thought_signature"));
+    return plain(decoder, ps_raw_member(ps_raw_member(extra, "google"), "thought_signature"));
 }
 
 static bool emit_fragment(struct ps_openai_decoder *decoder, uint32_t choice,
@@ -305,7 +297,7 @@ static bool emit_citation(struct ps_openai_decoder *decoder, uint32_t choice, st
         .citation = &citation,
     };
 
-    find(member_of(raw, "url_citation"), members, 5);
+    find(ps_raw_member(raw, "url_citation"), members, 5);
     citation.url = plain(decoder, members[0].raw);
     citation.title = plain(decoder, members[1].raw);
     citation.quote = plain(decoder, members[4].raw);
@@ -340,7 +332,7 @@ static bool emit_citations(struct ps_openai_decoder *decoder, uint32_t choice,
 struct ps_slice ps_openai_choice_at(struct ps_openai_found *found, uint32_t position)
 {
     if (position + 1 < found->walked || found->walked == 0) {
-        struct ps_slice choices = member_of(root_of(found), "choices");
+        struct ps_slice choices = ps_raw_member(root_of(found), "choices");
 
         if (choices.len == 0 || choices.ptr[0] != '[') {
             return PS_SLICE_NONE;
@@ -359,12 +351,12 @@ struct ps_slice ps_openai_choice_at(struct ps_openai_found *found, uint32_t posi
 bool ps_openai_emit_annotations(struct ps_openai_decoder *decoder, uint32_t choice,
                                 struct ps_slice object)
 {
-    struct ps_slice said = member_of(object, "delta");
+    struct ps_slice said = ps_raw_member(object, "delta");
 
     if (said.len == 0) {
-        said = member_of(object, "message");
+        said = ps_raw_member(object, "message");
     }
-    return emit_citations(decoder, choice, member_of(said, "annotations"));
+    return emit_citations(decoder, choice, ps_raw_member(said, "annotations"));
 }
 
 struct ps_slice ps_openai_stop_of(struct ps_openai_decoder *decoder, struct ps_slice object)
@@ -383,9 +375,9 @@ struct ps_slice ps_openai_stop_of(struct ps_openai_decoder *decoder, struct ps_s
 
 void ps_openai_more_usage(const struct ps_openai_found *found, struct ps_usage *usage)
 {
-    struct ps_slice raw = member_of(root_of(found), "usage");
+    struct ps_slice raw = ps_raw_member(root_of(found), "usage");
     int64_t number =
-        offset_of(member_of(member_of(raw, "prompt_tokens_details"), "cache_write_tokens"));
+        offset_of(ps_raw_member(ps_raw_member(raw, "prompt_tokens_details"), "cache_write_tokens"));
 
     if (number >= 0) {
         usage->cache_write = number;
@@ -435,7 +427,7 @@ static bool emit_vector(struct ps_openai_decoder *decoder, struct ps_slice raw)
 bool ps_openai_emit_list(struct ps_openai_decoder *decoder)
 {
     bool ranks = decoder->base.options.operation == PS_OP_RERANK;
-    struct ps_slice list = member_of(root_of(&decoder->found), ranks ? "results" : "data");
+    struct ps_slice list = ps_raw_member(root_of(&decoder->found), ranks ? "results" : "data");
     struct ps_json_walk walk;
     struct ps_slice element;
 

@@ -187,7 +187,7 @@ static bool is_call(const struct item *item)
 static size_t assistant_parts(const struct item *item)
 {
     if (is_message(item)) {
-        return count_content(ps_responses_member_of(item->raw, "content"));
+        return count_content(ps_raw_find(item->raw, "content"));
     }
     return 1;
 }
@@ -210,13 +210,9 @@ static int read_call(struct ps_neutral_build *build, const struct item *item,
     part->call = call;
     call->custom = ps_raw_word(item->type, "custom_tool_call");
     if (ps_build_members(build, &item->at, item->raw, members, 7) != 0 ||
-        ps_build_needed(build, &item->at, "call_id", members[1].raw, &call->id) != 0 ||
-        ps_build_needed(build, &item->at, "name", members[2].raw, &call->name) != 0) {
+        ps_build_name(build, &item->at, "call_id", members[1].raw, &call->id) != 0 ||
+        ps_build_name(build, &item->at, "name", members[2].raw, &call->name) != 0) {
         return -1;
-    }
-    if (!ps_raw_says(call->id) || !ps_raw_says(call->name)) {
-        return ps_build_expected(build, &item->at, ps_raw_says(call->id) ? "name" : "call_id",
-                                 "a string that is not empty");
     }
     return call->custom
                ? ps_build_needed(build, &item->at, "input", members[5].raw, &call->arguments)
@@ -243,7 +239,7 @@ static int join_texts(struct ps_neutral_build *build, struct ps_slice list, stru
     text[0] = '"';
     ps_json_walk_init(&walk, list);
     while (ps_json_walk_element(&walk, &element)) {
-        struct ps_slice raw = ps_responses_member_of(element, "text");
+        struct ps_slice raw = ps_raw_find(element, "text");
 
         if (!ps_raw_says(raw)) {
             continue;
@@ -422,8 +418,8 @@ static int read_role(struct ps_neutral_build *build, const struct item *item, en
                                          PS_ROLE_ASSISTANT};
     int word = -1;
 
-    if (ps_build_word(build, &item->at, "role", ps_responses_member_of(item->raw, "role"), words,
-                      &word) != 0) {
+    if (ps_build_word(build, &item->at, "role", ps_raw_find(item->raw, "role"), words, &word) !=
+        0) {
         return -1;
     }
     if (word < 0) {
@@ -525,10 +521,10 @@ static int note_items(struct items *items, const char *name, struct ps_slice arr
             return -1;
         }
         raw = item->raw;
-        item->type = ps_responses_member_of(raw, "type");
+        item->type = ps_raw_find(raw, "type");
         item->is_assistant =
             is_call(item) || is_reasoning(item) ||
-            (is_message(item) && ps_raw_word(ps_responses_member_of(raw, "role"), "assistant"));
+            (is_message(item) && ps_raw_word(ps_raw_find(raw, "role"), "assistant"));
     }
     return 0;
 }

@@ -79,7 +79,7 @@ static void write_function(struct ps_slice tool, struct ps_json_out *out)
 
     ps_out_raw(out, ps_slice(tool.ptr, tool.len - 1));
     for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
-        if (ps_responses_member_of(tool, needed[i]).len == 0) {
+        if (ps_raw_find(tool, needed[i]).len == 0) {
             ps_out_key(out, needed[i]);
             ps_out_null(out);
         }
@@ -98,7 +98,7 @@ static void write_tools(const struct ps_responses_writer *writer, struct ps_json
     if (tools.len > 0) {
         ps_json_walk_init(&walk, tools);
         while (ps_json_walk_element(&walk, &tool)) {
-            if (ps_raw_word(ps_responses_member_of(tool, "type"), "function")) {
+            if (ps_raw_word(ps_raw_find(tool, "type"), "function")) {
                 write_function(tool, out);
             } else {
                 ps_out_raw(out, tool);

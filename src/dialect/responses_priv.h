@@ -114,8 +114,6 @@ int ps_responses_tools(struct ps_neutral_build *build, struct ps_slice tools,
 /* The conversation: `instructions`, what came before (a RAW array of items, or empty), `input`. */
 int ps_responses_items(struct ps_neutral_build *build, struct ps_slice instructions,
                        struct ps_slice previous, struct ps_slice input);
-/* The member "type" of an object, or another one; empty when it has none. */
-struct ps_slice ps_responses_member_of(struct ps_slice object, const char *name);
 
 /* ---- responses_writer.c, responses_logprobs.c, responses_object.c ---- */
 

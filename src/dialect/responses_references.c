@@ -218,14 +218,14 @@ int ps_responses_find_references(const struct ps_responses_candidates *candidate
 
 bool ps_responses_is_reference(struct ps_slice element)
 {
-    struct ps_slice type = ps_responses_member_of(element, "type");
+    struct ps_slice type = ps_raw_find(element, "type");
 
     if (ps_raw_given(type)) {
         return ps_raw_word(type, "item_reference");
     }
-    return ps_raw_given(ps_responses_member_of(element, "id")) &&
-           !ps_raw_given(ps_responses_member_of(element, "role")) &&
-           !ps_raw_given(ps_responses_member_of(element, "content"));
+    return ps_raw_given(ps_raw_find(element, "id")) &&
+           !ps_raw_given(ps_raw_find(element, "role")) &&
+           !ps_raw_given(ps_raw_find(element, "content"));
 }
 
 const struct ps_reference *ps_responses_reference(const struct ps_request *request, uint32_t index,

@@ -44,24 +44,6 @@ const char *ps_responses_name(enum ps_responses_member member)
     return names[member];
 }
 
-struct ps_slice ps_responses_member_of(struct ps_slice object, const char *name)
-{
-    struct ps_json_walk walk;
-    struct ps_slice key;
-    struct ps_slice value;
-
-    if (!ps_raw_begins(object, '{')) {
-        return PS_SLICE_NONE;
-    }
-    ps_json_walk_init(&walk, object);
-    while (ps_json_walk_member(&walk, &key, &value)) {
-        if (ps_json_key_is(key, ps_slice_cstr(name))) {
-            return value;
-        }
-    }
-    return PS_SLICE_NONE;
-}
-
 struct in {
     struct ps_neutral_build build;
     struct ps_neutral *neutral;

@@ -55,25 +55,20 @@ static int read_known(struct ps_neutral_build *build, struct ps_neutral_tool *to
     const struct ps_neutral_at *at = &tool->at;
 
     if (ps_build_members(build, at, raw, members, 6) != 0 ||
-        ps_build_string(build, at, "name", members[1].raw, &tool->name) != 0 ||
+        ps_build_name(build, at, "name", members[1].raw, &tool->name) != 0 ||
         ps_build_string(build, at, "description", members[2].raw, &tool->description) != 0 ||
         ps_build_schema(build, at, "parameters", members[3].raw, true, &tool->parameters) != 0 ||
         ps_build_tri(build, at, "strict", members[4].raw, &tool->strict) != 0 ||
         read_custom_format(build, tool, members[5].raw) != 0) {
         return -1;
     }
-    if (tool->name.len == 0) {
-        return ps_build_missing(build, at, "name");
-    }
-    return ps_raw_says(tool->name)
-               ? 0
-               : ps_build_expected(build, at, "name", "a string that is not empty");
+    return 0;
 }
 
 static int read_tool(struct ps_neutral_build *build, struct ps_neutral_tool *tool,
                      struct ps_slice raw)
 {
-    struct ps_slice type = ps_responses_member_of(raw, "type");
+    struct ps_slice type = ps_raw_find(raw, "type");
 
     tool->raw = raw;
     if (!ps_raw_begins(raw, '{')) {
@@ -95,7 +90,7 @@ static const struct ps_neutral_at choice_at = {NULL, "tool_choice", PS_NEUTRAL_N
 static int find_named(struct ps_neutral_build *build, const struct ps_neutral_at *at,
                       struct ps_slice raw, struct ps_slice *ret_name, size_t *ret_index)
 {
-    struct ps_slice type = ps_responses_member_of(raw, "type");
+    struct ps_slice type = ps_raw_find(raw, "type");
 
     if (!ps_raw_begins(raw, '{')) {
         return ps_build_expected(build, at, NULL, "an object");
@@ -103,7 +98,7 @@ static int find_named(struct ps_neutral_build *build, const struct ps_neutral_at
     if (!ps_raw_word(type, "function") && !ps_raw_word(type, "custom")) {
         return ps_build_unsupported(build, at, "type"); /* one that runs at the provider */
     }
-    *ret_name = ps_responses_member_of(raw, "name");
+    *ret_name = ps_raw_find(raw, "name");
     if (!ps_raw_says(*ret_name)) {
         return ps_build_expected(build, at, "name", "the name of a tool");
     }
@@ -114,7 +109,7 @@ static int read_allowed(struct ps_neutral_build *build, struct ps_slice raw)
 {
     static const char *const modes[] = {"auto", "required", NULL};
     struct ps_neutral_tool *tools = (struct ps_neutral_tool *)(uintptr_t)build->neutral->tools;
-    struct ps_slice list = ps_responses_member_of(raw, "tools");
+    struct ps_slice list = ps_raw_find(raw, "tools");
     struct ps_neutral_at each = {&choice_at, "tools", 0};
     struct ps_json_walk walk;
     struct ps_slice element;
@@ -122,8 +117,7 @@ static int read_allowed(struct ps_neutral_build *build, struct ps_slice raw)
     size_t index;
     int mode = 0;
 
-    if (ps_build_word(build, &choice_at, "mode", ps_responses_member_of(raw, "mode"), modes,
-                      &mode) != 0) {
+    if (ps_build_word(build, &choice_at, "mode", ps_raw_find(raw, "mode"), modes, &mode) != 0) {
         return -1;
     }
     if (!ps_raw_begins(list, '[') || ps_build_count(list) > build->neutral->tool_count) {
@@ -156,7 +150,7 @@ static int read_choice(struct ps_neutral_build *build, struct ps_slice raw)
         return 0;
     }
     if (ps_raw_begins(raw, '{')) {
-        if (ps_raw_word(ps_responses_member_of(raw, "type"), "allowed_tools")) {
+        if (ps_raw_word(ps_raw_find(raw, "type"), "allowed_tools")) {
             return read_allowed(build, raw);
         }
         neutral->tool_choice = PS_CHOICE_NAMED;
