@@ -68,7 +68,7 @@ static int read_text_source(struct ps_neutral_build *build, const struct ps_neut
                             const struct ps_build_member *members, struct ps_neutral_media *media,
                             bool *ret_opaque)
 {
-    bool is_content = ps_anthropic_is(members[SOURCE_TYPE].raw, "content");
+    bool is_content = ps_raw_word(members[SOURCE_TYPE].raw, "content");
     const struct ps_build_member *text = &members[is_content ? CONTENT : DATA];
 
     media->source = PS_MEDIA_TEXT;
@@ -100,18 +100,18 @@ static int read_source(struct ps_neutral_build *build, const struct ps_neutral_a
             0) {
         return -1;
     }
-    if (ps_anthropic_is(type, "base64")) {
+    if (ps_raw_word(type, "base64")) {
         return read_base64(build, at, members, media);
     }
-    if (ps_anthropic_is(type, "url")) {
+    if (ps_raw_word(type, "url")) {
         return ps_build_url(build, at, "url", members[URL].raw, media);
     }
-    if (ps_anthropic_is(type, "file")) {
+    if (ps_raw_word(type, "file")) {
         media->source = PS_MEDIA_FILE;
         return ps_build_name(build, at, members[FILE_ID].name, members[FILE_ID].raw,
                              &media->file_id);
     }
-    if (!is_image && (ps_anthropic_is(type, "text") || ps_anthropic_is(type, "content"))) {
+    if (!is_image && (ps_raw_word(type, "text") || ps_raw_word(type, "content"))) {
         return read_text_source(build, at, members, media, ret_opaque);
     }
     return ps_build_expected(
@@ -291,7 +291,7 @@ static int type_of(struct ps_neutral_build *build, enum ps_role role, struct ps_
     if (!ps_raw_says(type)) {
         return ps_build_expected(build, &part->at, "type", "a string that is not empty");
     }
-    while (i < OTHER && !ps_anthropic_is(type, types[i].name)) {
+    while (i < OTHER && !ps_raw_word(type, types[i].name)) {
         i++;
     }
     if (i < OTHER && (types[i].roles & (1u << role)) == 0) {

@@ -205,11 +205,11 @@ static int write_service_tier(struct ps_encode *encode)
 {
     struct ps_slice tier = encode->neutral->service_tier;
 
-    if (ps_anthropic_is(tier, "auto") || ps_anthropic_is(tier, "standard_only")) {
+    if (ps_raw_word(tier, "auto") || ps_raw_word(tier, "standard_only")) {
         ps_out_member(&encode->out, "service_tier", tier);
         return 0;
     }
-    if (ps_anthropic_is(tier, "default")) {
+    if (ps_raw_word(tier, "default")) {
         ps_out_member_cstr(&encode->out, "service_tier", "standard_only");
         return 0;
     }

@@ -45,14 +45,14 @@ static struct ps_slice code_of(struct ps_slice type, const char *words)
     if (holds(words, quota)) {
         return PS_SLICE_LIT("\"insufficient_quota\"");
     }
-    if (ps_anthropic_is(type, "invalid_request_error") && holds(words, length)) {
+    if (ps_raw_word(type, "invalid_request_error") && holds(words, length)) {
         return PS_SLICE_LIT("\"context_length_exceeded\"");
     }
-    if (ps_anthropic_is(type, "invalid_request_error") && holds(words, policy)) {
+    if (ps_raw_word(type, "invalid_request_error") && holds(words, policy)) {
         return PS_SLICE_LIT("\"content_filter\"");
     }
     /* "model: claude-x" is all it says of a model that it does not have */
-    if (ps_anthropic_is(type, "not_found_error") && strncmp(words, "\"model:", 7) == 0) {
+    if (ps_raw_word(type, "not_found_error") && strncmp(words, "\"model:", 7) == 0) {
         return PS_SLICE_LIT("\"model_not_found\"");
     }
     return PS_SLICE_NONE;
@@ -68,7 +68,7 @@ static int status_of(struct ps_slice type)
     } types[] = {{"billing_error", 402}, {"conflict_error", 409}, {"request_too_large", 413}};
 
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
-        if (ps_anthropic_is(type, types[i].type)) {
+        if (ps_raw_word(type, types[i].type)) {
             return types[i].status;
         }
     }

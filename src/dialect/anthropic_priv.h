@@ -30,11 +30,6 @@ int ps_anthropic_block(struct ps_neutral_build *build, enum ps_role role, struct
 int ps_anthropic_content(struct ps_neutral_build *build, enum ps_role role,
                          const struct ps_neutral_at *at, struct ps_slice raw,
                          struct ps_neutral_part **ret, size_t *ret_count);
-/* Whether a raw string means this word. */
-static inline bool ps_anthropic_is(struct ps_slice raw, const char *word)
-{
-    return ps_raw_begins(raw, '"') && ps_json_key_is(raw, ps_slice_cstr(word));
-}
 
 /* ---- front: anthropic_writer.c ---- */
 

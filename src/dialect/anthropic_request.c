@@ -69,7 +69,7 @@ static int read_tool(struct ps_neutral_build *build, struct ps_neutral_tool *too
     if (!ps_raw_begins(raw, '{')) {
         return ps_build_expected(build, &tool->at, NULL, "an object");
     }
-    if (!ps_raw_given(type) || ps_anthropic_is(type, "custom")) {
+    if (!ps_raw_given(type) || ps_raw_word(type, "custom")) {
         return read_function(build, raw, tool);
     }
     if (!ps_raw_says(type)) {

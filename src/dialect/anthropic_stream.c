@@ -124,19 +124,19 @@ static bool on_block_start(struct ps_anthropic_decoder *decoder)
     read_block(ps_anthropic_found_raw(&decoder->found, PS_ANTHROPIC_V_BLOCK), &block);
     decoder->kind = PS_ANTHROPIC_OTHER;
     decoder->whole_input = false;
-    if (ps_anthropic_is(block.type, "text")) {
+    if (ps_raw_word(block.type, "text")) {
         decoder->kind = PS_ANTHROPIC_TEXT;
         if (ps_anthropic_says(block.text)) {
             return emit_text(decoder, block.text);
         }
-    } else if (ps_anthropic_is(block.type, "thinking")) {
+    } else if (ps_raw_word(block.type, "thinking")) {
         decoder->kind = PS_ANTHROPIC_THINKING;
         if (ps_anthropic_says(block.thinking) || ps_anthropic_says(block.signature)) {
             return emit_reasoning(decoder, block.thinking, block.signature, PS_SLICE_NONE);
         }
-    } else if (ps_anthropic_is(block.type, "redacted_thinking")) {
+    } else if (ps_raw_word(block.type, "redacted_thinking")) {
         return emit_reasoning(decoder, PS_SLICE_NONE, PS_SLICE_NONE, block.data);
-    } else if (ps_anthropic_is(block.type, "tool_use")) {
+    } else if (ps_raw_word(block.type, "tool_use")) {
         decoder->kind = PS_ANTHROPIC_TOOL;
         return emit_call(decoder, &block);
     } else if (!fields) {
@@ -171,24 +171,24 @@ static bool on_delta(struct ps_anthropic_decoder *decoder)
     struct ps_slice type = ps_anthropic_found_raw(found, PS_ANTHROPIC_V_DELTA_TYPE);
     struct ps_slice raw;
 
-    if (ps_anthropic_is(type, "text_delta")) {
+    if (ps_raw_word(type, "text_delta")) {
         raw = ps_anthropic_found_raw(found, PS_ANTHROPIC_V_DELTA_TEXT);
         if (ps_anthropic_says(raw)) {
             return emit_text(decoder, raw);
         }
-    } else if (ps_anthropic_is(type, "input_json_delta")) {
+    } else if (ps_raw_word(type, "input_json_delta")) {
         return on_arguments(decoder, ps_anthropic_found_raw(found, PS_ANTHROPIC_V_DELTA_JSON));
-    } else if (ps_anthropic_is(type, "thinking_delta")) {
+    } else if (ps_raw_word(type, "thinking_delta")) {
         raw = ps_anthropic_found_raw(found, PS_ANTHROPIC_V_DELTA_THINKING);
         if (ps_anthropic_says(raw)) {
             return emit_reasoning(decoder, raw, PS_SLICE_NONE, PS_SLICE_NONE);
         }
-    } else if (ps_anthropic_is(type, "signature_delta")) {
+    } else if (ps_raw_word(type, "signature_delta")) {
         raw = ps_anthropic_found_raw(found, PS_ANTHROPIC_V_DELTA_SIGNATURE);
         if (ps_anthropic_says(raw)) {
             return emit_reasoning(decoder, PS_SLICE_NONE, raw, PS_SLICE_NONE);
         }
-    } else if (ps_anthropic_is(type, "citations_delta")) {
+    } else if (ps_raw_word(type, "citations_delta")) {
         return ps_anthropic_emit_citation(
             decoder, ps_anthropic_found_raw(found, PS_ANTHROPIC_V_DELTA_CITATION), -1, -1);
     }
@@ -257,32 +257,32 @@ static void note_index(struct ps_anthropic_decoder *decoder)
 
 static bool on_typed(struct ps_anthropic_decoder *decoder, struct ps_slice type)
 {
-    if (ps_anthropic_is(type, "content_block_delta")) {
+    if (ps_raw_word(type, "content_block_delta")) {
         note_index(decoder);
         return on_delta(decoder);
     }
-    if (ps_anthropic_is(type, "content_block_start")) {
+    if (ps_raw_word(type, "content_block_start")) {
         note_index(decoder);
         return on_block_start(decoder);
     }
-    if (ps_anthropic_is(type, "content_block_stop")) {
+    if (ps_raw_word(type, "content_block_stop")) {
         return ps_decoder_emit_kind(&decoder->base, PS_EVENT_BLOCK_STOP);
     }
-    if (ps_anthropic_is(type, "message_start")) {
+    if (ps_raw_word(type, "message_start")) {
         return on_message_start(decoder);
     }
-    if (ps_anthropic_is(type, "message_delta")) {
+    if (ps_raw_word(type, "message_delta")) {
         return on_message_delta(decoder);
     }
-    if (ps_anthropic_is(type, "message_stop")) {
+    if (ps_raw_word(type, "message_stop")) {
         return on_message_stop(decoder);
     }
-    if (ps_anthropic_is(type, "error")) {
+    if (ps_raw_word(type, "error")) {
         (void)ps_anthropic_emit_fault(decoder);
         return false;
     }
     return ps_decoder_emit_kind(&decoder->base,
-                                ps_anthropic_is(type, "ping") ? PS_EVENT_PING : PS_EVENT_OPAQUE);
+                                ps_raw_word(type, "ping") ? PS_EVENT_PING : PS_EVENT_OPAQUE);
 }
 
 /* ---- one event ---- */
@@ -345,7 +345,7 @@ static bool scan_event(struct ps_anthropic_decoder *decoder, const struct ps_sse
 static bool is_error(const struct ps_anthropic_decoder *decoder, const struct ps_sse_event *event)
 {
     return ps_slice_eq(event->name, PS_SLICE_LIT("error")) ||
-           ps_anthropic_is(ps_anthropic_found_raw(&decoder->found, PS_ANTHROPIC_V_TYPE), "error") ||
+           ps_raw_word(ps_anthropic_found_raw(&decoder->found, PS_ANTHROPIC_V_TYPE), "error") ||
            (!ps_anthropic_found_has(&decoder->found, PS_ANTHROPIC_V_TYPE) &&
             ps_anthropic_found_has(&decoder->found, PS_ANTHROPIC_V_ERROR));
 }
@@ -390,8 +390,8 @@ static bool on_partial(struct ps_anthropic_decoder *decoder, const struct ps_sse
         decoder->base.raw = PS_SLICE_NONE;
         (void)ps_anthropic_emit_fault(decoder);
     } else if (decoder->finished &&
-               ps_anthropic_is(ps_anthropic_found_raw(&decoder->found, PS_ANTHROPIC_V_TYPE),
-                               "message_stop")) {
+               ps_raw_word(ps_anthropic_found_raw(&decoder->found, PS_ANTHROPIC_V_TYPE),
+                           "message_stop")) {
         (void)on_message_stop(decoder);
     }
     return false;

@@ -149,7 +149,7 @@ static int write_media(struct ps_encode *encode, const struct ps_neutral_part *p
     }
     ps_out_member(out, "cache_control", part->cache_control);
     ps_out_close(out, '}');
-    return media->detail.len > 0 && !ps_anthropic_is(media->detail, "auto")
+    return media->detail.len > 0 && !ps_raw_word(media->detail, "auto")
                ? ps_drop_at(encode, &part->at, "detail")
                : 0;
 }

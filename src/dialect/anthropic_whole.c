@@ -130,13 +130,13 @@ static bool say_block(struct said *said, struct ps_slice block)
 {
     struct ps_slice type = ps_raw_member(block, "type");
 
-    if (ps_anthropic_is(type, "text")) {
+    if (ps_raw_word(type, "text")) {
         return say_text(said, block);
     }
-    if (ps_anthropic_is(type, "thinking") || ps_anthropic_is(type, "redacted_thinking")) {
+    if (ps_raw_word(type, "thinking") || ps_raw_word(type, "redacted_thinking")) {
         return say_thinking(said, block);
     }
-    if (ps_anthropic_is(type, "tool_use")) {
+    if (ps_raw_word(type, "tool_use")) {
         return say_call(said, block);
     }
     return true; /* what a tool at the provider did: no other door has words for it */
@@ -255,7 +255,7 @@ enum ps_decode ps_anthropic_whole_finish(struct ps_anthropic_decoder *decoder)
         found->text = ps_buf_view(&decoder->body);
     }
     if (decoder->scan.root == PS_JSON_OBJECT &&
-        (ps_anthropic_is(ps_anthropic_found_raw(found, PS_ANTHROPIC_V_TYPE), "error") ||
+        (ps_raw_word(ps_anthropic_found_raw(found, PS_ANTHROPIC_V_TYPE), "error") ||
          ps_anthropic_found_has(found, PS_ANTHROPIC_V_ERROR))) {
         (void)ps_anthropic_emit_fault(decoder);
         return ps_decoder_result(&decoder->base);

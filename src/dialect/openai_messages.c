@@ -386,12 +386,9 @@ static int read_call(struct ps_neutral_build *build, struct ps_neutral_part *par
         return ps_build_expected(build, &part->at, NULL, "an object");
     }
     if (ps_build_members(build, &part->at, raw, members, 6) != 0 ||
-        ps_build_needed(build, &part->at, "id", members[0].raw, &call->id) != 0 ||
+        ps_build_name(build, &part->at, "id", members[0].raw, &call->id) != 0 ||
         read_signature(build, &part->at, members[5].raw, call) != 0) {
         return -1;
-    }
-    if (!ps_raw_says(call->id)) {
-        return ps_build_expected(build, &part->at, "id", "a string that is not empty");
     }
     call->custom = ps_raw_word(members[1].raw, "custom");
     if (members[1].raw.len > 0 && !call->custom && !ps_raw_word(members[1].raw, "function")) {
