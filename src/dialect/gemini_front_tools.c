@@ -85,28 +85,56 @@ static int read_tool(struct ps_neutral_build *build, const struct ps_neutral_at 
     return 0;
 }
 
-static int read_functions(struct ps_neutral_build *build, const struct ps_neutral_at *at,
-                          struct ps_slice array, struct ps_neutral_tool *tools)
+/* One element of "tools". */
+struct entry {
+    struct ps_neutral_at at;
+    struct ps_slice functions; /* RAW array, or none */
+};
+
+static int read_functions(struct ps_neutral_build *build, const struct entry *entry,
+                          struct ps_neutral_tool *tools)
 {
     struct ps_neutral *neutral = build->neutral;
     struct ps_json_walk walk;
     struct ps_slice raw;
 
-    if (array.len == 0) {
+    if (entry->functions.len == 0) {
         return 0;
     }
-    if (neutral->tool_count + ps_build_count(array) > PS_NEUTRAL_TOOLS) {
-        return ps_build_bad(build, at, NULL, "holds more functions than the gateway translates.");
-    }
-    ps_json_walk_init(&walk, array);
+    ps_json_walk_init(&walk, entry->functions);
     for (uint32_t i = 0; ps_json_walk_element(&walk, &raw); i++) {
         struct ps_neutral_tool *tool = &tools[neutral->tool_count];
 
-        tool->at = (struct ps_neutral_at){at, "functionDeclarations", i};
+        tool->at = (struct ps_neutral_at){&entry->at, "functionDeclarations", i};
         if (read_function(build, raw, tool) != 0) {
             return -1;
         }
         neutral->tool_count++;
+    }
+    return 0;
+}
+
+/* *ret: how many functions they have. */
+static int read_entries(struct ps_neutral_build *build, const struct ps_neutral_at *top,
+                        struct ps_slice raw, struct entry *entries, size_t *ret)
+{
+    struct ps_json_walk walk;
+    struct ps_slice element;
+
+    *ret = 0;
+    ps_json_walk_init(&walk, raw);
+    for (uint32_t i = 0; ps_json_walk_element(&walk, &element); i++) {
+        struct entry *entry = &entries[i];
+
+        entry->at = (struct ps_neutral_at){top, "tools", i};
+        if (read_tool(build, &entry->at, element, &entry->functions) != 0) {
+            return -1;
+        }
+        *ret += entry->functions.len > 0 ? ps_build_count(entry->functions) : 0;
+        if (*ret > PS_NEUTRAL_TOOLS) {
+            return ps_build_bad(build, &entry->at, NULL,
+                                "holds more functions than the gateway translates.");
+        }
     }
     return 0;
 }
@@ -116,9 +144,8 @@ static int read_tools(struct ps_neutral_build *build, const struct ps_neutral_at
 {
     size_t count = ps_raw_begins(raw, '[') ? ps_build_count(raw) : 0;
     struct ps_neutral_tool *tools;
-    struct ps_neutral_at *ats;
-    struct ps_json_walk walk;
-    struct ps_slice element;
+    struct entry *entries;
+    size_t functions;
 
     if (!ps_raw_given(raw)) {
         return 0;
@@ -129,19 +156,17 @@ static int read_tools(struct ps_neutral_build *build, const struct ps_neutral_at
     if (count > PS_NEUTRAL_TOOLS) {
         return ps_build_bad(build, top, "tools", "holds more tools than the gateway translates.");
     }
-    tools = ps_build_array(build, PS_NEUTRAL_TOOLS, sizeof(*tools));
-    ats = ps_build_array(build, count + 1, sizeof(*ats));
-    if (tools == NULL || ats == NULL) {
+    entries = ps_build_array(build, count, sizeof(*entries));
+    if (entries == NULL || read_entries(build, top, raw, entries, &functions) != 0) {
+        return -1;
+    }
+    tools = ps_build_array(build, functions, sizeof(*tools));
+    if (tools == NULL) {
         return -1;
     }
     build->neutral->tools = tools;
-    ps_json_walk_init(&walk, raw);
-    for (uint32_t i = 0; ps_json_walk_element(&walk, &element); i++) {
-        struct ps_slice functions = PS_SLICE_NONE;
-
-        ats[i] = (struct ps_neutral_at){top, "tools", i};
-        if (read_tool(build, &ats[i], element, &functions) != 0 ||
-            read_functions(build, &ats[i], functions, tools) != 0) {
+    for (size_t i = 0; i < count; i++) {
+        if (read_functions(build, &entries[i], tools) != 0) {
             return -1;
         }
     }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rig.h"
 
+#include "penstock/dialect/neutral.h"
+
 /*
  * Requests of Google's clients: as bodies for other families, or byte for byte for their own; where
  * the model stands in the path, and how a stream is wanted in the query.
@@ -502,6 +504,62 @@ static void refuses_bad_requests(void **state)
     RUN_ROWS(rows);
 }
 
+/* Two tools of many functions each. */
+static char *many_functions(size_t first, size_t second)
+{
+    static const char declared[] = "{\"functionDeclarations\":[";
+    static const char function[] = "{\"name\":\"f\"}";
+    struct ps_buf body;
+
+    ps_buf_init(&body, 65536);
+    ps_buf_cstr(&body, "{\"contents\":[{\"parts\":[{\"text\":\"hi\"}]}],\"tools\":[");
+    ps_buf_cstr(&body, declared);
+    for (size_t i = 0; i < first + second; i++) {
+        if (i == first) {
+            ps_buf_cstr(&body, "]},");
+            ps_buf_cstr(&body, declared);
+        } else if (i > 0) {
+            ps_buf_byte(&body, ',');
+        }
+        ps_buf_cstr(&body, function);
+    }
+    ps_buf_cstr(&body, "]}]}");
+    ps_buf_byte(&body, '\0');
+    assert_false(body.failed);
+    return body.ptr;
+}
+
+static void bounds_functions(void **state)
+{
+    char *most = many_functions(PS_NEUTRAL_TOOLS - 3, 3);
+    char *more = many_functions(PS_NEUTRAL_TOOLS - 3, 4);
+    const struct row row = {GENERATE, "", "openai", more, NULL, "tools[1]", PS_FAULT_BAD_FIELD};
+    const struct ps_encode_options options = {.model = PS_SLICE_LIT("up")};
+    struct ps_encoded encoded;
+    struct rig rig;
+    char *text;
+
+    (void)state;
+    run_row(&row, &(struct cut){.shift = 7});
+    assert_int_equal(read_row(&rig, &(struct row){.path = GENERATE, .query = "", .body = most},
+                              &(struct cut){.shift = 7}),
+                     0);
+    assert_int_equal(ps_dialect_encode(ps_dialect_find("openai"), &rig.request, &options,
+                                       &rig.arena, &encoded, &rig.fault),
+                     0);
+    text = rig_join(&encoded);
+    for (size_t i = 0, at = 0; i < PS_NEUTRAL_TOOLS; i++) {
+        const char *found = strstr(text + at, "{\"name\":\"f\"}");
+
+        assert_non_null(found);
+        at = (size_t)(found - text) + 1;
+    }
+    free(text);
+    rig_deinit(&rig);
+    ps_free(most);
+    ps_free(more);
+}
+
 static void relays_to_its_own(void **state)
 {
     static const struct row rows[] = {
@@ -628,6 +686,7 @@ int main(void)
         cmocka_unit_test(asks_for_chats),       cmocka_unit_test(asks_for_vectors),
         cmocka_unit_test(refuses_bad_requests), cmocka_unit_test(relays_to_its_own),
         cmocka_unit_test(finds_its_paths),      cmocka_unit_test(finds_the_model),
+        cmocka_unit_test(bounds_functions),
     };
 
     return cmocka_run_group_tests(tests, dialect_setup, dialect_teardown);
