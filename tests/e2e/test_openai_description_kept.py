@@ -30,6 +30,7 @@ def fresh():
 def test_models(servers):
     _, gateway = servers
     listed = shape.check(ok(gateway.get("/v1/models"), False), shape.Models)
+    assert listed["data"]
     for model in listed["data"]:
         assert shape.check(ok(gateway.get(f"/v1/models/{model['id']}"), False), shape.Model) == model
     shape.check_error(gateway.get("/v1/models/nobody").body)
