@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rig.h"
+#include "front_rig.h"
 
 #include "penstock/dialect/neutral.h"
 
@@ -26,10 +26,9 @@ struct row {
 static void run_row(const struct row *row, const struct cut *cut)
 {
     const struct ps_reader_options reading = {.operation = row->operation};
-    const struct ps_encode_options options = {.model = PS_SLICE_LIT("up")};
+    const struct front_fate fate = {row->to, row->expected, row->dropped, row->kind};
     struct ps_encoded encoded;
     struct rig rig;
-    char *text;
     int rc;
 
     rig_init(&rig);
@@ -37,30 +36,7 @@ static void run_row(const struct row *row, const struct cut *cut)
     rig.request.operation = row->operation;
     rig.request.content_type = PS_SLICE_LIT("application/json");
     rc = rig_read(&rig, &reading, ps_slice_cstr(row->body), cut);
-    if (rc == 0) {
-        rc = ps_dialect_encode(ps_dialect_find(row->to), &rig.request, &options, &rig.arena,
-                               &encoded, &rig.fault);
-    }
-    if (row->expected == NULL) {
-        if (rc == 0 || rig.fault.kind != row->kind || strcmp(rig.fault.param, row->dropped) != 0) {
-            fail_msg("%s: expected %s at %s, found %d %s at %s: %s", row->body,
-                     ps_fault_name(row->kind), row->dropped, rc, ps_fault_name(rig.fault.kind),
-                     rig.fault.param, rig.fault.message);
-        }
-        rig_deinit(&rig);
-        return;
-    }
-    if (rc != 0) {
-        fail_msg("%s: %s (%s)", row->body, rig.fault.message, rig.fault.param);
-    }
-    text = rig_join(&encoded);
-    if (strcmp(text, row->expected) != 0) {
-        fail_msg("%s\nexpected %s\nfound    %s", row->body, row->expected, text);
-    }
-    free(text);
-    if (!ps_slice_eq_cstr(encoded.dropped, row->dropped != NULL ? row->dropped : "")) {
-        fail_msg("%s: dropped %.*s", row->body, (int)encoded.dropped.len, encoded.dropped.ptr);
-    }
+    front_meet(&rig, rc, row->body, &fate, &encoded);
     rig_deinit(&rig);
 }
 
@@ -350,13 +326,6 @@ static void finds_its_paths(void **state)
 
 /* ---- answers ---- */
 
-struct front {
-    struct ps_writer *writer;
-    struct ps_buf out;
-    struct ps_fault fault;
-    int rc;
-};
-
 static void front_init(struct front *front, struct rig *rig, enum ps_operation operation,
                        enum ps_writer_mode mode, size_t max)
 {
@@ -369,37 +338,14 @@ static void front_init(struct front *front, struct rig *rig, enum ps_operation o
         .model = PS_SLICE_LIT("m"),
     };
 
-    *front = (struct front){.rc = 0};
-    ps_buf_init(&front->out, OUT_BYTES);
-    front->writer = ps_writer_new(ps_dialect_of_family(PS_FAMILY_COHERE), &options, &rig->arena);
-    assert_non_null(front->writer);
-}
-
-static void front_deinit(struct front *front)
-{
-    ps_writer_free(front->writer);
-    ps_buf_deinit(&front->out);
-}
-
-static bool tell(struct front *front, struct ps_event event)
-{
-    if (event.kind != PS_EVENT_USAGE) {
-        event.usage = PS_USAGE_NONE;
-    }
-    front->rc = ps_writer_event(front->writer, &event, &front->out, &front->fault);
-    return front->rc == 0;
+    front_open(front, PS_FAMILY_COHERE, &options, &rig->arena);
 }
 
 static void expect(struct front *front, const char *expected)
 {
     static const struct ps_answer_info info;
 
-    ps_writer_end(front->writer, &info, &front->out);
-    ps_buf_byte(&front->out, '\0');
-    assert_false(front->out.failed);
-    if (strcmp(front->out.ptr, expected) != 0) {
-        fail_msg("\nexpected %s\nfound    %s", expected, front->out.ptr);
-    }
+    front_expect(front, &info, expected);
 }
 
 static void run(const struct ps_event *events, size_t count, const char *stream, const char *whole)
@@ -415,10 +361,10 @@ static void run(const struct ps_event *events, size_t count, const char *stream,
         front_init(&front, &rig, PS_OP_CHAT, i == 0 ? PS_WRITER_STREAM : PS_WRITER_WHOLE,
                    OUT_BYTES);
         for (size_t j = 0; j < count; j++) {
-            assert_true(tell(&front, events[j]));
+            assert_true(front_tell(&front, events[j]));
         }
         expect(&front, i == 0 ? stream : whole);
-        front_deinit(&front);
+        front_close(&front);
         rig_deinit(&rig);
     }
 }
@@ -644,7 +590,7 @@ static uint32_t memo_of_request(void)
 
 static bool on_event(void *arg, const struct ps_event *event)
 {
-    return tell(arg, *event);
+    return front_tell(arg, *event);
 }
 
 static void cross(bool stream, const char *body, const char *expected, size_t at)
@@ -673,7 +619,7 @@ static void cross(bool stream, const char *body, const char *expected, size_t at
     assert_int_equal(ps_decoder_finish(decoder), PS_DECODE_OK);
     expect(&front, expected);
     ps_decoder_free(decoder);
-    front_deinit(&front);
+    front_close(&front);
     rig_deinit(&rig);
 }
 
@@ -722,16 +668,16 @@ static void refuses_mixed_calls(void **state)
         rig_init(&rig);
         front_init(&front, &rig, PS_OP_CHAT, i == 0 ? PS_WRITER_STREAM : PS_WRITER_WHOLE,
                    OUT_BYTES);
-        assert_true(tell(
+        assert_true(front_tell(
             &front,
             (struct ps_event){.kind = PS_EVENT_TOOL_CALL, .tool = &f, .text = PS_SLICE_LIT("{}")}));
-        assert_true(
-            tell(&front, (struct ps_event){.kind = PS_EVENT_TOOL_CALL, .block = 1, .tool = &f}));
-        assert_true(tell(&front, (struct ps_event){.kind = PS_EVENT_TOOL_CALL}));
-        assert_false(tell(
+        assert_true(front_tell(
+            &front, (struct ps_event){.kind = PS_EVENT_TOOL_CALL, .block = 1, .tool = &f}));
+        assert_true(front_tell(&front, (struct ps_event){.kind = PS_EVENT_TOOL_CALL}));
+        assert_false(front_tell(
             &front, (struct ps_event){.kind = PS_EVENT_TOOL_CALL, .text = PS_SLICE_LIT("{}")}));
         assert_int_equal(front.fault.kind, PS_FAULT_UPSTREAM_BROKEN);
-        front_deinit(&front);
+        front_close(&front);
         rig_deinit(&rig);
     }
 }
@@ -747,18 +693,18 @@ static void holds_no_more_than_it_may(void **state)
     (void)state;
     rig_init(&rig);
     front_init(&front, &rig, PS_OP_CHAT, PS_WRITER_WHOLE, 100);
-    while (written < 20 && tell(&front, text)) {
+    while (written < 20 && front_tell(&front, text)) {
         written++;
     }
     assert_in_range(written, 5, 9);
     assert_int_equal(front.fault.kind, PS_FAULT_UPSTREAM_BROKEN);
-    front_deinit(&front);
+    front_close(&front);
     /* a stream holds nothing */
     front_init(&front, &rig, PS_OP_CHAT, PS_WRITER_STREAM, 100);
     for (written = 0; written < 20; written++) {
-        assert_true(tell(&front, text));
+        assert_true(front_tell(&front, text));
     }
-    front_deinit(&front);
+    front_close(&front);
     rig_deinit(&rig);
 }
 
@@ -789,13 +735,13 @@ static void writes_vectors_and_ranks(void **state)
 
         rig.request.shape = shapes[i].shape;
         front_init(&front, &rig, PS_OP_EMBED, PS_WRITER_WHOLE, OUT_BYTES);
-        assert_true(tell(&front, (struct ps_event){.kind = PS_EVENT_EMBEDDING,
-                                                   .text = PS_SLICE_LIT("[1.50,2]")}));
-        assert_true(tell(&front, (struct ps_event){.kind = PS_EVENT_EMBEDDING,
-                                                   .index = 1,
-                                                   .vector = vector,
-                                                   .dimensions = 2}));
-        assert_true(tell(
+        assert_true(front_tell(&front, (struct ps_event){.kind = PS_EVENT_EMBEDDING,
+                                                         .text = PS_SLICE_LIT("[1.50,2]")}));
+        assert_true(front_tell(&front, (struct ps_event){.kind = PS_EVENT_EMBEDDING,
+                                                         .index = 1,
+                                                         .vector = vector,
+                                                         .dimensions = 2}));
+        assert_true(front_tell(
             &front, (struct ps_event){.kind = PS_EVENT_USAGE, .usage = {4, -1, -1, -1, -1, -1}}));
         (void)snprintf(expected, sizeof(expected),
                        "{\"id\":\"gen_01\",\"embeddings\":{%s},\"texts\":[\"a\",\"\\u00e4\"],"
@@ -803,22 +749,22 @@ static void writes_vectors_and_ranks(void **state)
                        "\"input_tokens\":4}},\"response_type\":\"embeddings_by_type\"}",
                        shapes[i].vectors);
         expect(&front, expected);
-        front_deinit(&front);
+        front_close(&front);
     }
     front_init(&front, &rig, PS_OP_EMBED, PS_WRITER_WHOLE, OUT_BYTES);
-    assert_false(tell(
+    assert_false(front_tell(
         &front,
         (struct ps_event){.kind = PS_EVENT_EMBEDDING, .index = 1, .text = PS_SLICE_LIT("[1]")}));
     assert_int_equal(front.fault.kind, PS_FAULT_UPSTREAM_BROKEN);
-    front_deinit(&front);
+    front_close(&front);
     front_init(&front, &rig, PS_OP_RERANK, PS_WRITER_WHOLE, OUT_BYTES);
     assert_true(
-        tell(&front, (struct ps_event){.kind = PS_EVENT_SCORE, .index = 1, .score = &first}));
-    assert_true(tell(&front, (struct ps_event){.kind = PS_EVENT_SCORE, .score = &second}));
+        front_tell(&front, (struct ps_event){.kind = PS_EVENT_SCORE, .index = 1, .score = &first}));
+    assert_true(front_tell(&front, (struct ps_event){.kind = PS_EVENT_SCORE, .score = &second}));
     expect(&front, "{\"id\":\"gen_01\",\"results\":[{\"index\":1,\"relevance_score\":0.50},{"
                    "\"index\":0,\"relevance_score\":0.25}],\"meta\":{\"api_version\":{\"version\":"
                    "\"2\"}}}");
-    front_deinit(&front);
+    front_close(&front);
     rig_deinit(&rig);
 }
 

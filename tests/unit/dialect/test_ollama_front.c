@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "rig.h"
+#include "front_rig.h"
 
 #include "penstock/dialect/neutral.h"
 
@@ -44,42 +44,16 @@ static int read_request(struct rig *rig, const char *path, const char *body, con
     return rig_read(rig, &reading, ps_slice_cstr(body), cut);
 }
 
-static void check_encoded(const struct row *row, const struct ps_encoded *encoded)
-{
-    char *text = rig_join(encoded);
-
-    if (strcmp(text, row->expected) != 0) {
-        fail_msg("%s\nexpected %s\nfound    %s", row->body, row->expected, text);
-    }
-    free(text);
-    if (!ps_slice_eq_cstr(encoded->dropped, row->dropped != NULL ? row->dropped : "")) {
-        fail_msg("%s: dropped %.*s", row->body, (int)encoded->dropped.len, encoded->dropped.ptr);
-    }
-    if (encoded->relayed && !ps_slice_eq_cstr(encoded->path, row->path)) {
-        fail_msg("%s: path %.*s", row->body, (int)encoded->path.len, encoded->path.ptr);
-    }
-}
-
 static void run_row(const struct row *row, const struct cut *cut)
 {
-    const struct ps_encode_options options = {.model = PS_SLICE_LIT("up")};
+    const struct front_fate fate = {row->to, row->expected, row->dropped, row->kind};
     struct ps_encoded encoded;
     struct rig rig;
     int rc = read_request(&rig, row->path, row->body, cut);
 
-    if (rc == 0) {
-        rc = ps_dialect_encode(ps_dialect_find(row->to), &rig.request, &options, &rig.arena,
-                               &encoded, &rig.fault);
-    }
-    if (row->expected != NULL && rc != 0) {
-        fail_msg("%s: %s (%s)", row->body, rig.fault.message, rig.fault.param);
-    } else if (row->expected != NULL) {
-        check_encoded(row, &encoded);
-    } else if (rc == 0 || rig.fault.kind != row->kind ||
-               strcmp(rig.fault.param, row->dropped) != 0) {
-        fail_msg("%s: expected %s at %s, found %d %s at %s: %s", row->body,
-                 ps_fault_name(row->kind), row->dropped, rc, ps_fault_name(rig.fault.kind),
-                 rig.fault.param, rig.fault.message);
+    front_meet(&rig, rc, row->body, &fate, &encoded);
+    if (encoded.relayed && !ps_slice_eq_cstr(encoded.path, row->path)) {
+        fail_msg("%s: path %.*s", row->body, (int)encoded.path.len, encoded.path.ptr);
     }
     rig_deinit(&rig);
 }
@@ -448,14 +422,8 @@ static void knows_who_asks_for_nothing(void **state)
 
 /* ---- answers ---- */
 
-struct front {
-    struct ps_writer *writer;
-    struct ps_buf out;
-    struct ps_fault fault;
-    struct rig rig;
-};
-
-static void front_init(struct front *front, const char *path, enum ps_writer_mode mode, size_t max)
+static void front_init(struct front *front, struct rig *rig, const char *path,
+                       enum ps_writer_mode mode, size_t max)
 {
     struct ps_writer_options options = {
         .operation = operation_of(path),
@@ -467,28 +435,9 @@ static void front_init(struct front *front, const char *path, enum ps_writer_mod
     };
 
     assert_int_equal(
-        read_request(&front->rig, path, "{\"prompt\":\"p\",\"messages\":[{}]}", &(struct cut){0}),
-        0);
-    options.request = &front->rig.request;
-    ps_buf_init(&front->out, OUT_BYTES);
-    front->writer =
-        ps_writer_new(ps_dialect_of_family(PS_FAMILY_OLLAMA), &options, &front->rig.arena);
-    assert_non_null(front->writer);
-}
-
-static void front_deinit(struct front *front)
-{
-    ps_writer_free(front->writer);
-    ps_buf_deinit(&front->out);
-    rig_deinit(&front->rig);
-}
-
-static bool tell(struct front *front, struct ps_event event)
-{
-    if (event.kind != PS_EVENT_USAGE) {
-        event.usage = PS_USAGE_NONE;
-    }
-    return ps_writer_event(front->writer, &event, &front->out, &front->fault) == 0;
+        read_request(rig, path, "{\"prompt\":\"p\",\"messages\":[{}]}", &(struct cut){0}), 0);
+    options.request = &rig->request;
+    front_open(front, PS_FAMILY_OLLAMA, &options, &rig->arena);
 }
 
 static void expect(struct front *front, const char *expected)
@@ -496,12 +445,7 @@ static void expect(struct front *front, const char *expected)
     static const struct ps_answer_info info = {
         .queue_us = 10, .first_token_us = 40, .total_us = 100};
 
-    ps_writer_end(front->writer, &info, &front->out);
-    ps_buf_byte(&front->out, '\0');
-    assert_false(front->out.failed);
-    if (strcmp(front->out.ptr, expected) != 0) {
-        fail_msg("\nexpected %s\nfound    %s", expected, front->out.ptr);
-    }
+    front_expect(front, &info, expected);
 }
 
 static void run(const char *path, const struct ps_event *events, size_t count, const char *stream,
@@ -509,15 +453,17 @@ static void run(const char *path, const struct ps_event *events, size_t count, c
 {
     for (int i = 0; i < 2; i++) {
         struct front front;
+        struct rig rig;
 
-        front_init(&front, path, i == 0 ? PS_WRITER_STREAM : PS_WRITER_WHOLE, OUT_BYTES);
+        front_init(&front, &rig, path, i == 0 ? PS_WRITER_STREAM : PS_WRITER_WHOLE, OUT_BYTES);
         assert_string_equal(ps_writer_content_type(front.writer),
                             i == 0 ? "application/x-ndjson" : "application/json");
         for (size_t j = 0; j < count; j++) {
-            assert_true(tell(&front, events[j]));
+            assert_true(front_tell(&front, events[j]));
         }
         expect(&front, i == 0 ? stream : whole);
-        front_deinit(&front);
+        front_close(&front);
+        rig_deinit(&rig);
     }
 }
 #define RUN(path, events, stream, whole)                                                           \
@@ -694,27 +640,32 @@ static void writes_vectors(void **state)
         .kind = PS_EVENT_EMBEDDING, .vector = vector, .dimensions = 2};
     static const struct ps_event usage = {.kind = PS_EVENT_USAGE, .usage = {4, -1, -1, -1, -1, -1}};
     struct front front;
+    struct rig rig;
 
     (void)state;
-    front_init(&front, "/api/embed", PS_WRITER_STREAM, OUT_BYTES);
-    assert_true(tell(&front, second)); /* in the order of the texts, whatever theirs was */
-    assert_true(tell(&front, first));
-    assert_true(tell(&front, usage));
+    front_init(&front, &rig, "/api/embed", PS_WRITER_STREAM, OUT_BYTES);
+    assert_true(front_tell(&front, second)); /* in the order of the texts, whatever theirs was */
+    assert_true(front_tell(&front, first));
+    assert_true(front_tell(&front, usage));
     expect(&front, "{\"model\":\"m\",\"embeddings\":[[0.5,-1.0],[1.50,2]],\"total_duration\":"
                    "100000,\"load_duration\":10000,\"prompt_eval_count\":4}");
-    front_deinit(&front);
-    front_init(&front, "/api/embeddings", PS_WRITER_WHOLE, OUT_BYTES);
-    assert_true(tell(&front, first));
+    front_close(&front);
+    rig_deinit(&rig);
+    front_init(&front, &rig, "/api/embeddings", PS_WRITER_WHOLE, OUT_BYTES);
+    assert_true(front_tell(&front, first));
     expect(&front, "{\"embedding\":[0.5,-1.0]}");
-    front_deinit(&front);
-    front_init(&front, "/api/embeddings", PS_WRITER_WHOLE, OUT_BYTES);
+    front_close(&front);
+    rig_deinit(&rig);
+    front_init(&front, &rig, "/api/embeddings", PS_WRITER_WHOLE, OUT_BYTES);
     expect(&front, "{\"embedding\":[]}");
-    front_deinit(&front);
-    front_init(&front, "/api/embed", PS_WRITER_WHOLE, OUT_BYTES);
-    assert_false(tell(
+    front_close(&front);
+    rig_deinit(&rig);
+    front_init(&front, &rig, "/api/embed", PS_WRITER_WHOLE, OUT_BYTES);
+    assert_false(front_tell(
         &front, (struct ps_event){.kind = PS_EVENT_EMBEDDING, .vector = odd, .dimensions = 1}));
     assert_int_equal(front.fault.kind, PS_FAULT_INTERNAL);
-    front_deinit(&front);
+    front_close(&front);
+    rig_deinit(&rig);
 }
 
 static void holds_no_more_than_it_may(void **state)
@@ -731,10 +682,11 @@ static void holds_no_more_than_it_may(void **state)
         for (int mode = PS_WRITER_WHOLE; mode <= PS_WRITER_STREAM; mode++) {
             bool held = mode == PS_WRITER_WHOLE || texts[i].kind == PS_EVENT_TOOL_CALL;
             struct front front;
+            struct rig rig;
             int written = 0;
 
-            front_init(&front, CHAT, (enum ps_writer_mode)mode, 100);
-            while (written < 20 && tell(&front, texts[i])) {
+            front_init(&front, &rig, CHAT, (enum ps_writer_mode)mode, 100);
+            while (written < 20 && front_tell(&front, texts[i])) {
                 written++;
             }
             if (held) {
@@ -743,7 +695,8 @@ static void holds_no_more_than_it_may(void **state)
             } else {
                 assert_int_equal(written, 20);
             }
-            front_deinit(&front);
+            front_close(&front);
+            rig_deinit(&rig);
         }
     }
 }
@@ -757,14 +710,16 @@ static void refuses_more_calls_than_it_holds(void **state)
     (void)state;
     for (int mode = PS_WRITER_WHOLE; mode <= PS_WRITER_STREAM; mode++) {
         struct front front;
+        struct rig rig;
 
-        front_init(&front, CHAT, (enum ps_writer_mode)mode, 1u << 20);
+        front_init(&front, &rig, CHAT, (enum ps_writer_mode)mode, 1u << 20);
         for (call.block = 0; call.block < 128; call.block++) {
-            assert_true(tell(&front, call));
+            assert_true(front_tell(&front, call));
         }
-        assert_false(tell(&front, call));
+        assert_false(front_tell(&front, call));
         assert_int_equal(front.fault.kind, PS_FAULT_UPSTREAM_BROKEN);
-        front_deinit(&front);
+        front_close(&front);
+        rig_deinit(&rig);
     }
 }
 
